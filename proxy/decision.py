@@ -1,0 +1,127 @@
+"""
+The decision that is enforced on one request, and what the agent is told of it.
+
+The words are a contract: scripts, ledgers and agents read them. Only three of them let
+anything leave (`Word.opens`); `match` over them has no default that allows.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+
+class Word(StrEnum):
+    """What was decided, in the one word that ledger, console and agent share."""
+
+    ALLOWED = "allowed"
+    WATCHED = "watched"
+    APPROVED = "approved"
+    REFUSED = "refused"
+    DENIED = "denied"
+    EXPIRED = "expired"
+    UNATTENDED = "unattended"
+    UNREADABLE = "unreadable"
+    TOO_LARGE = "too_large"
+    PENDING = "pending"
+    UNAVAILABLE = "unavailable"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+    ABANDONED = "abandoned"
+    CUT_OFF = "cut_off"
+
+    @property
+    def opens(self) -> bool:
+        """Whether the request may leave."""
+        return self in _OPEN
+
+
+class By(StrEnum):
+    """Who decided."""
+
+    RULE = "rule"
+    REVIEWER = "reviewer"
+    DEADLINE = "deadline"
+    AGENT = "agent"
+    FAULT = "fault"
+
+
+_OPEN: Final = frozenset({Word.ALLOWED, Word.WATCHED, Word.APPROVED})
+
+# word: (status, title, may the client retry)
+_ANSWERS: Final[dict[Word, tuple[int, str, bool]]] = {
+    Word.REFUSED: (403, "Refused by policy", False),
+    Word.DENIED: (403, "Refused by a reviewer", False),
+    Word.EXPIRED: (403, "Nobody answered in time; no person decided", False),
+    Word.UNATTENDED: (403, "Nobody is there to decide", False),
+    Word.UNREADABLE: (400, "Malformed or ambiguous request", False),
+    Word.TOO_LARGE: (413, "Too large to be judged", False),
+    Word.PENDING: (503, "Waiting for a reviewer; ask again with the same request", True),
+    Word.UNAVAILABLE: (503, "The gate cannot decide safely; nobody decided anything", True),
+    Word.FAILED: (502, "Upstream could not be reached; nothing was sent", True),
+    Word.UNKNOWN: (502, "Sent, but the answer was lost; do not repeat", False),
+    # An agent that has gone, or was cut off by a restart, reads neither of these; they are
+    # here so that no word is without an answer that refuses.
+    Word.ABANDONED: (503, "The agent left while waiting", True),
+    Word.CUT_OFF: (503, "The gate cannot decide safely; nobody decided anything", True),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A refusal as it goes to the agent (RFC 9457), ready for any HTTP version."""
+
+    status: int
+    headers: tuple[tuple[bytes, bytes], ...]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """
+    What is enforced on one request, by whom and why.
+
+    `why` is for the ledger and the console; `detail` is what the agent reads: the reviewer's
+    reason or the rule's why, never paths, other rules or a stack trace. `entry` is the
+    sequence number of the ledger's `decided` entry, None where it was not written.
+    """
+
+    word: Word
+    by: By
+    rule: str = ""
+    rules: tuple[str, ...] = ()
+    why: str = ""
+    detail: str = ""
+    hold: str | None = None
+    reviewers: tuple[str, ...] = ()
+    status: int | None = None
+    digest: bytes = b""
+
+    def answer(self) -> Answer:
+        """The refusal that the agent gets; asking it of a decision that opens is a bug."""
+        status, title, retry = _ANSWERS[self.word]
+        if self.status is not None:
+            status = self.status
+        problem: dict[str, object] = {
+            "type": "about:blank",
+            "title": title,
+            "status": status,
+            "detail": self.detail or title,
+            "decision": str(self.word),
+        }
+        if self.rule:
+            problem["rule"] = self.rule
+        if self.hold:
+            problem["hold"] = self.hold
+        problem["retry"] = retry
+        body = json.dumps(problem, ensure_ascii=True).encode() + b"\n"
+        headers = (
+            (b"content-type", b"application/problem+json"),
+            (b"content-length", b"%d" % len(body)),
+            (b"cache-control", b"no-store"),
+            (b"x-should-retry", b"true" if retry else b"false"),
+            (b"sluice-decision", str(self.word).encode()),
+        )
+        return Answer(status, headers, body)

@@ -1,0 +1,74 @@
+"""What a policy says of an action: the effect, the rules that said it, and what a hold demands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from proxy.action import Field
+
+
+class Effect(IntEnum):
+    """Effects in order of strictness: the strictest of several is their `max`."""
+
+    ALLOW = 0
+    WATCH = 1
+    HOLD = 2
+    DENY = 3
+
+    def __str__(self) -> str:
+        return self.name.lower()
+
+
+class Tier(IntEnum):
+    """Risk as the rule's author sees it; the highest of several counts."""
+
+    LOW = 0
+    MEDIUM = 1
+    HIGH = 2
+    CRITICAL = 3
+
+    def __str__(self) -> str:
+        return self.name.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """
+    What one rule asks of the people who may release a hold.
+
+    `approvals` different people are needed, each of one of the groups `reviewers` (empty:
+    anyone). A hold carries one demand for each rule that held it, and needs them all.
+    """
+
+    rule: str
+    reviewers: tuple[str, ...] = ()
+    approvals: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """
+    The answer of a policy, for one action.
+
+    `rule` is the first of `rules` by tier, then by name; `why` and `says` are its. `says` has
+    its fields filled in. `settled` is True where no reading of what is still unread or
+    unknown could change the effect. `timeout` is in seconds. `unknown` names the rules that
+    count only because something could not be read.
+    """
+
+    effect: Effect
+    rule: str
+    rules: tuple[str, ...]
+    why: str
+    policy: str
+    settled: bool = True
+    unknown: tuple[str, ...] = ()
+    tier: Tier = Tier.MEDIUM
+    reversible: bool | None = None
+    says: str = ""
+    show: tuple[Field, ...] = ()
+    demands: tuple[Demand, ...] = ()
+    timeout: float = 600.0
+    always_ask: bool = False
+    window: float = 0.0
