@@ -125,3 +125,30 @@ class Decision:
             (b"sluice-decision", str(self.word).encode()),
         )
         return Answer(status, headers, body)
+
+
+class Happened(StrEnum):
+    """What then happened upstream to a request that was let through."""
+
+    COMPLETED = "completed"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """
+    What happened upstream: sent and answered, not sent at all, or nobody can say.
+
+    `status` is upstream's, `sent` and `received` are body bytes, `seconds` from the decision
+    to the end. `why` says in words what went wrong; `decision` is what the agent was told
+    instead of an answer (failed, unknown, or refused by the address guard).
+    """
+
+    happened: Happened
+    status: int | None = None
+    sent: int = 0
+    received: int = 0
+    seconds: float = 0.0
+    why: str = ""
+    decision: Word | None = None
