@@ -1,0 +1,158 @@
+"""
+JSON bodies (RFC 8259), read strictly: what parsers disagree about is unreadable.
+
+Duplicate keys, a byte order mark, NaN, lone surrogates, anything that is not UTF-8, anything
+after the value, more than `MAX_DEPTH` levels or `MAX_VALUES` values. Numbers keep their text.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Final, NoReturn
+
+from proxy.action import ABSENT, Document, Field, Reading, Values
+from proxy.decode.http import Unreadable
+
+MAX_DEPTH: Final = 100
+MAX_CONTAINERS: Final = 100_000
+MAX_VALUES: Final = 500_000
+
+type Tree = dict[str, Tree] | list[Tree] | str | bool | None
+
+_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+
+
+def is_json(media_type: str) -> bool:
+    """Whether a media type declares JSON (RFC 6839 section 3.1 for ``+json``)."""
+    return media_type in ("application/json", "text/json") or media_type.endswith("+json")
+
+
+def parse(body: bytes) -> Tree:
+    """The value of a JSON text; Unreadable where a strict reader and a lax one would differ."""
+    _check_size(body)
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError:
+        raise Unreadable("the JSON body is not UTF-8") from None
+    if text.startswith("\ufeff"):
+        raise Unreadable("the JSON body begins with a byte order mark")
+    try:
+        tree: Tree = _DECODER.decode(text)
+    except RecursionError:
+        raise Unreadable(f"the JSON body is more than {MAX_DEPTH} levels deep") from None
+    except ValueError as error:
+        if isinstance(error, json.JSONDecodeError):
+            raise Unreadable(f"the JSON body is malformed at character {error.pos}") from None
+        raise
+    if "\\ud" in text or "\\uD" in text:
+        _check_surrogates(tree)
+    return tree
+
+
+def _check_size(body: bytes) -> None:
+    opened = body.count(b"[") + body.count(b"{")
+    if opened > MAX_DEPTH:
+        if opened > MAX_CONTAINERS and _outside_strings(body, b"[{") > MAX_CONTAINERS:
+            raise Unreadable(f"the JSON body has more than {MAX_CONTAINERS} arrays and objects")
+        if _depth(body) > MAX_DEPTH:
+            raise Unreadable(f"the JSON body is more than {MAX_DEPTH} levels deep")
+    if body.count(b",") > MAX_VALUES and _outside_strings(body, b",") > MAX_VALUES:
+        raise Unreadable(f"the JSON body has more than {MAX_VALUES} values")
+
+
+def _outside_strings(body: bytes, marks: bytes) -> int:
+    bare = _STRING.sub(b"", body)
+    return sum(bare.count(mark) for mark in (marks[at : at + 1] for at in range(len(marks))))
+
+
+def _depth(body: bytes) -> int:
+    deepest = depth = 0
+    for mark in re.findall(rb"[\[\]{}]", _STRING.sub(b"", body)):
+        depth += 1 if mark in b"[{" else -1
+        if depth > deepest:
+            deepest = depth
+            if deepest > MAX_DEPTH:
+                break
+    return deepest
+
+
+def _object(pairs: list[tuple[str, Tree]]) -> Tree:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise Unreadable("the JSON body has the same key twice in one object")
+    return found
+
+
+def _constant(_: str) -> NoReturn:
+    raise Unreadable("the JSON body has a number that JSON does not know")
+
+
+# Made once: it holds no state between two calls of decode().
+_DECODER: Final = json.JSONDecoder(
+    object_pairs_hook=_object, parse_int=str, parse_float=str, parse_constant=_constant
+)
+
+
+def _check_surrogates(tree: Tree) -> None:
+    waiting = [tree]
+    while waiting:
+        match waiting.pop():
+            case dict() as found:
+                waiting += found.values()
+                waiting += found.keys()
+            case list() as items:
+                waiting += items
+            case str() as text if _SURROGATE.search(text):
+                raise Unreadable("the JSON body has half a surrogate pair")
+
+
+def document(tree: Tree) -> Document:
+    """
+    Reads a field: dots step into objects, arrays are walked, scalars are their text.
+
+    An object where a value was expected, and a key that differs from the name only in its
+    case (some servers take it for the same), are values that cannot be read.
+    """
+
+    def read(name: Field) -> Reading:
+        found: list[str | None] = []
+        waiting: list[tuple[Tree, int]] = [(tree, 0)]
+        while waiting:
+            value, at = waiting.pop()
+            match value:
+                case list():
+                    waiting += [(item, at) for item in reversed(value)]
+                case dict() if at < len(name):
+                    _step(value, name[at], at, waiting, found)
+                case _ if at < len(name):
+                    pass  # a scalar where an object was expected: the name is not there
+                case _:
+                    found.append(_scalar(value))
+        return Values(tuple(found)) if found else ABSENT
+
+    return read
+
+
+def _step(
+    value: dict[str, Tree], step: str, at: int, waiting: list[tuple[Tree, int]], found: list[str | None]
+) -> None:
+    if step in value:
+        waiting.append((value[step], at + 1))
+    folded = step.lower()
+    found += [None for key in value if key != step and len(key) == len(step) and key.lower() == folded]
+
+
+def _scalar(value: Tree) -> str | None:
+    match value:
+        case True:
+            return "true"
+        case False:
+            return "false"
+        case None:
+            return "null"
+        case str():
+            return value
+        case _:
+            return None
