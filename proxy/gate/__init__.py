@@ -58,3 +58,21 @@ class Door(Protocol):
         opened here while the body is unread.
         """
         ...
+
+    async def malformed(
+        self,
+        agent: str | None,
+        what: str,
+        *,
+        request: Request | None = None,
+        word: Word = Word.UNREADABLE,
+        status: int | None = None,
+    ) -> Decision:
+        """
+        Refuse what is never judged, and write that down; never raises (but CancelledError).
+
+        Bytes that are no request (`request` is None), a request that names two addresses
+        (421), a tunnel to another protocol's port (`word` is REFUSED). `what` says what is
+        wrong with it, in words that may go to the agent.
+        """
+        ...
