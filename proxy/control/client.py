@@ -1,0 +1,193 @@
+"""The reviewer's end of the control socket: a `Desk` that is in another process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from proxy.errors import Exit, SluiceError, fail
+from proxy.linux import peer as kernel
+from proxy.wire import (
+    LINE_LIMIT,
+    Call,
+    Change,
+    Failure,
+    HoldView,
+    Listing,
+    Message,
+    Snapshot,
+    Status,
+    Verb,
+    decode,
+    encode,
+)
+
+ANSWER: Final = 60.0
+"""Seconds to wait for one answer; it may have to wait for the gate's disk."""
+
+
+class Wire:
+    """One connection to the gate: messages out and in."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    async def ask(self, call: Call) -> None:
+        """Send a call; that the gate has gone is found out by reading."""
+        try:
+            self._writer.write(encode(call))
+            await self._writer.drain()
+        except ConnectionError:
+            pass
+
+    async def read(self, patience: float | None = ANSWER) -> Message:
+        """The next message; raises what a failure says, and with exit 3 where none comes."""
+        try:
+            async with asyncio.timeout(patience):
+                line = await self._reader.readline()
+        except (OSError, ValueError) as error:
+            raise _lost(str(error) or "it did not answer in time") from None
+        if not line.endswith(b"\n"):
+            raise _lost("it closed the connection")
+        message = decode(line)
+        if isinstance(message, Failure):
+            raise message.error()
+        return message
+
+    async def snapshot(self) -> Snapshot:
+        """A snapshot, from its lines."""
+        head = _of(Listing, await self.read())
+        return Snapshot(head.status, tuple([_of(HoldView, await self.read()) for _ in range(head.count)]))
+
+
+@dataclass(frozen=True, slots=True)
+class ControlDesk:
+    """
+    The desk of the gate that listens at `path`, for the reviewer called `name`.
+
+    Without a name, the first that the gate's reviewers file gives to this account.
+    """
+
+    path: Path
+    name: str | None = None
+
+    async def changes(self) -> AsyncIterator[Snapshot | Change]:
+        """As `Desk.changes`; raises SluiceError with exit 3 when the gate stops."""
+        async with connected(self.path) as wire:
+            await wire.ask(Call(Verb.CHANGES, self.name))
+            yield await wire.snapshot()
+            while True:
+                yield _of(Change, await wire.read(patience=None))
+
+    async def snapshot(self) -> Snapshot:
+        """As `Desk.snapshot`."""
+        async with connected(self.path) as wire:
+            await wire.ask(Call(Verb.SNAPSHOT, self.name))
+            return await wire.snapshot()
+
+    async def status(self) -> Status:
+        """The gate at a glance; the one thing that a `sluice run` may ask."""
+        return _of(Status, await self._asked(Call(Verb.STATUS, self.name)))
+
+    async def show(self, prefix: str) -> HoldView:
+        """As `Desk.show`."""
+        return _of(HoldView, await self._asked(Call(Verb.SHOW, self.name, prefix=prefix)))
+
+    async def review(
+        self, prefix: str, *, approves: bool, reason: str = "", digest: str | None = None
+    ) -> HoldView:
+        """As `Desk.review`."""
+        call = Call(Verb.REVIEW, self.name, prefix=prefix, approves=approves, reason=reason, digest=digest)
+        return _of(HoldView, await self._asked(call))
+
+    async def pause(self, agent: str | None = None) -> Status:
+        """As `Desk.pause`."""
+        return _of(Status, await self._asked(Call(Verb.PAUSE, self.name, agent=agent)))
+
+    async def resume(self, agent: str | None = None) -> Status:
+        """As `Desk.resume`."""
+        return _of(Status, await self._asked(Call(Verb.RESUME, self.name, agent=agent)))
+
+    async def accept(self, policy: str | None = None) -> Status:
+        """As `Desk.accept`."""
+        return _of(Status, await self._asked(Call(Verb.ACCEPT, self.name, policy=policy)))
+
+    async def unlock(self) -> Status:
+        """Always refused: the gate is unlocked at its own console alone."""
+        return _of(Status, await self._asked(Call(Verb.UNLOCK, self.name)))
+
+    async def _asked(self, call: Call) -> Message:
+        async with connected(self.path) as wire:
+            await wire.ask(call)
+            return await wire.read()
+
+
+class GuardedRun:
+    """A `sluice run` whose tree the gate guards, from hello to goodbye."""
+
+    def __init__(self, wire: Wire, status: Status) -> None:
+        self._wire = wire
+        self.status = status
+
+    async def goodbye(self) -> None:
+        """Nothing of the agent lives any more: the gate may stop guarding."""
+        await self._wire.ask(Call(Verb.RUN_GOODBYE))
+        _of(Status, await self._wire.read())
+
+    async def lost(self) -> None:
+        """Return once the gate has closed the connection; to be waited for beside the agent."""
+        try:
+            await self._wire.read(patience=None)
+        except SluiceError:
+            return
+
+
+@asynccontextmanager
+async def guarded_run(path: Path) -> AsyncIterator[GuardedRun]:
+    """
+    Have the gate refuse this process and all below it, before an agent is started.
+
+    Leaving without `goodbye` locks the gate's desk, as does the death of this process.
+    """
+    async with connected(path) as wire:
+        await wire.ask(Call(Verb.RUN_HELLO))
+        yield GuardedRun(wire, _of(Status, await wire.read()))
+
+
+@asynccontextmanager
+async def connected(path: Path) -> AsyncIterator[Wire]:
+    """A connection to the gate at this path; SluiceError with exit 3 where there is none."""
+    try:
+        with kernel.address(path) as address:
+            reader, writer = await asyncio.open_unix_connection(address, limit=LINE_LIMIT)
+    except OSError as error:
+        raise fail(
+            f"no running gate could be reached at '{path}'",
+            error.strerror or str(error),
+            "start one: sluice up; or name its folder with --state",
+            exit=Exit.UNREACHABLE,
+        ) from None
+    try:
+        yield Wire(reader, writer)
+    finally:
+        writer.close()
+
+
+def _of[T: Message](type_: type[T], message: Message) -> T:
+    if not isinstance(message, type_):
+        raise fail("the gate answered something else than was asked", exit=Exit.UNREACHABLE)
+    return message
+
+
+def _lost(why: str) -> SluiceError:
+    return fail(
+        "the gate was lost before it answered",
+        f"{why}; whether it did what was asked is in its ledger",
+        "sluice ledger show",
+        exit=Exit.UNREACHABLE,
+    )

@@ -1,0 +1,124 @@
+"""
+Who may review, and what each is called: the content of ``reviewers.yaml``.
+
+    version: 1
+    reviewers:
+      - {name: ada, uid: 1000, groups: [finance]}
+      - {name: ada-on-call, uid: 1000, groups: [finance, security]}
+
+The kernel says which account a reviewer has (the uid); this file says by which names that
+account goes. All names of one uid are one person, and reviews are counted by person. Without
+the file every account that can reach the control socket is a reviewer of its own name.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from proxy.errors import Exit, Problem, SluiceError, fail
+from proxy.hold import Reviewer
+
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
+_UID: Final = re.compile(r"0|[1-9][0-9]{0,9}", re.ASCII)
+_FIELDS: Final = ("name", "uid", "groups")
+_TOP: Final = ("version", "reviewers")
+_WHY: Final = "a review counts only for a person who is known for certain"
+
+
+@dataclass(frozen=True, slots=True)
+class Reviewers:
+    """The people by uid, in the order of the file; None where there is no file."""
+
+    people: Mapping[int, tuple[Reviewer, ...]] | None = None
+
+    def who(self, uid: int, account: str, name: str | None = None) -> Reviewer:
+        """
+        The reviewer that an account is, by the name it asks for or else by its first one.
+
+        Raises SluiceError with exit 1 where the account has no such name. `account` is what
+        the system calls the uid.
+        """
+        if self.people is None:
+            known: tuple[Reviewer, ...] = (Reviewer(f"uid:{uid}", account),)
+        else:
+            known = self.people.get(uid, ())
+        if not known:
+            raise _no(f"account '{account}' (uid {uid}) is no reviewer", "add it to reviewers.yaml")
+        for reviewer in known:
+            if name in (None, reviewer.name):
+                return reviewer
+        names = ", ".join(reviewer.name for reviewer in known)
+        raise _no(f"account '{account}' (uid {uid}) has no name '{name}'", f"its names are: {names}")
+
+
+def parse(document: object, where: str) -> Reviewers:
+    """
+    The reviewers in a parsed file; `where` is its name for messages.
+
+    Raises SluiceError with everything that is wrong, all at once.
+    """
+    problems = list(_top_problems(document))
+    if problems or not isinstance(document, Mapping):
+        raise SluiceError(*(_at(where, problem) for problem in problems))
+    people: dict[int, tuple[Reviewer, ...]] = {}
+    names: set[str] = set()
+    for number, item in enumerate(document["reviewers"], 1):
+        wrong = list(_entry_problems(item, number, names))
+        problems += wrong
+        if wrong:
+            continue
+        uid = int(item["uid"])
+        names.add(item["name"])
+        reviewer = Reviewer(f"uid:{uid}", item["name"], tuple(item.get("groups", ())))
+        people[uid] = (*people.get(uid, ()), reviewer)
+    if problems:
+        raise SluiceError(*(_at(where, problem) for problem in problems))
+    return Reviewers(people)
+
+
+def _top_problems(document: object) -> Iterator[Problem]:
+    if not isinstance(document, Mapping):
+        yield Problem("not a mapping", _WHY, "start with 'version: 1'")
+        return
+    yield from _strangers(document, _TOP, "at the top")
+    if document.get("version") not in (1, "1") or isinstance(document.get("version"), bool):
+        yield Problem("'version' is not 1", "another version may mean something else", "version: 1")
+    if not isinstance(document.get("reviewers"), list):
+        yield Problem("'reviewers' is not a list", _WHY, "reviewers: [{name: ada, uid: 1000, groups: []}]")
+
+
+def _entry_problems(item: object, number: int, names: set[str]) -> Iterator[Problem]:
+    place = f"in reviewer {number}"
+    if not isinstance(item, Mapping):
+        yield Problem(f"{place} is not a mapping", _WHY, "{name: ada, uid: 1000, groups: []}")
+        return
+    yield from _strangers(item, _FIELDS, place)
+    name, uid, groups = item.get("name"), item.get("uid"), item.get("groups", [])
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        yield Problem(f"'name' {place} is no name", _WHY, "lower-case letters, digits and . _ - (at most 64)")
+    elif name in names:
+        yield Problem(f"the name '{name}' {place} stands twice", _WHY, "give each name once")
+    if isinstance(uid, bool) or not isinstance(uid, int | str) or not _UID.fullmatch(str(uid)):
+        yield Problem(f"'uid' {place} is no account number", _WHY, "the number that `id -u` prints")
+    if not isinstance(groups, list) or not all(isinstance(g, str) and _NAME.fullmatch(g) for g in groups):
+        yield Problem(f"'groups' {place} is no list of names", _WHY, "groups: [finance]")
+
+
+def _strangers(item: Mapping[object, object], known: tuple[str, ...], place: str) -> Iterator[Problem]:
+    for key in item:
+        if key not in known:
+            close = difflib.get_close_matches(str(key), known, 1)
+            fix = f"did you mean '{close[0]}'?" if close else f"known are: {', '.join(known)}"
+            yield Problem(f"unknown field '{key}' {place}", _WHY, fix)
+
+
+def _at(where: str, problem: Problem) -> Problem:
+    return Problem(problem.what, problem.why, problem.fix, where)
+
+
+def _no(what: str, fix: str) -> SluiceError:
+    return fail(what, _WHY, fix, exit=Exit.NO)
