@@ -1,0 +1,42 @@
+# Two commands to know: `make run` and `make test`. Both set up what is missing.
+PY := .venv/bin/python
+SLUICE := .venv/bin/sluice
+
+.PHONY: run test lint types policies check bench lock clean help
+
+run: .setup-run ## start Sluice: the demo, or `make run ARGS="run -- COMMAND"`
+	@$(SLUICE) $(or $(ARGS),demo)
+
+test: .setup-dev ## the tests
+	@$(PY) -m pytest
+
+lint: .setup-dev ## format and lint
+	@.venv/bin/ruff format --check .
+	@.venv/bin/ruff check .
+
+types: .setup-dev ## mypy --strict
+	@.venv/bin/mypy
+
+policies: .setup-dev ## the cases beside the starter policies
+	@$(SLUICE) policy check policies
+	@$(SLUICE) policy test policies
+
+check: lint types policies test ## what CI runs
+
+bench: .setup-dev ## write the table of docs/bench.md anew
+	@$(PY) scripts/bench.py
+
+lock: ## pin the dependencies anew (needs uv)
+	@scripts/lock.sh
+
+clean: ## remove what setting up made
+	@rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+help: ## this text
+	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile | expand -t 18
+
+.PHONY: .setup-run .setup-dev
+.setup-run:
+	@scripts/setup.sh run
+.setup-dev:
+	@scripts/setup.sh dev
