@@ -59,9 +59,9 @@ class Wire:
             raise message.error()
         return message
 
-    async def snapshot(self) -> Snapshot:
-        """A snapshot, from its lines."""
-        head = _of(Listing, await self.read())
+    async def snapshot(self, head: Listing | None = None) -> Snapshot:
+        """A snapshot, from its lines; `head` is the first of them where it was read already."""
+        head = head or _of(Listing, await self.read())
         return Snapshot(head.status, tuple([_of(HoldView, await self.read()) for _ in range(head.count)]))
 
 
@@ -82,7 +82,12 @@ class ControlDesk:
             await wire.ask(Call(Verb.CHANGES, self.name))
             yield await wire.snapshot()
             while True:
-                yield _of(Change, await wire.read(patience=None))
+                message = await wire.read(patience=None)
+                # A reader who was too slow for the gate is given everything anew.
+                if isinstance(message, Listing):
+                    yield await wire.snapshot(message)
+                else:
+                    yield _of(Change, message)
 
     async def snapshot(self) -> Snapshot:
         """As `Desk.snapshot`."""

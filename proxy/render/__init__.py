@@ -1,0 +1,49 @@
+"""Values as people see them; agent text is made safe here, at the last moment, in one place."""
+
+from proxy.render.holds import (
+    ended_text,
+    hold_lines,
+    holds_lines,
+    in_full,
+    in_short,
+    plain_line,
+    short_id,
+    tier_text,
+    time_left,
+)
+from proxy.render.results import (
+    CaseResult,
+    Explanation,
+    case_lines,
+    emit,
+    entry_line,
+    explain_lines,
+    printer,
+    problem_lines,
+)
+from proxy.render.text import ascii_host, is_punycode, safe, url_text, visible
+
+__all__ = [
+    "CaseResult",
+    "Explanation",
+    "ascii_host",
+    "case_lines",
+    "emit",
+    "ended_text",
+    "entry_line",
+    "explain_lines",
+    "hold_lines",
+    "holds_lines",
+    "in_full",
+    "in_short",
+    "is_punycode",
+    "plain_line",
+    "printer",
+    "problem_lines",
+    "safe",
+    "short_id",
+    "tier_text",
+    "time_left",
+    "url_text",
+    "visible",
+]

@@ -1,0 +1,175 @@
+"""
+Holds as people read them: one plain line, everything in short, or the whole request.
+
+Our own words come first and the agent's last, and what the agent wrote is cut to a length, so
+that no text of its choosing pushes rule, why or time out of sight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from rich.text import Text
+
+from proxy.render.text import is_punycode, lines, safe, url_parts, url_text
+from proxy.wire import HoldView, ReviewView
+
+_FIELD: Final = 400
+_BODY: Final = 256 * 1024
+_TIERS: Final = {"low": "green", "medium": "yellow", "high": "red", "critical": "bold red"}
+
+type Row = tuple[str, Text]
+"""A label of ours and what stands beside it; no label continues the row above."""
+
+
+def short_id(view: HoldView) -> str:
+    """Enough of a hold's id to name it."""
+    return view.id[:6]
+
+
+def time_left(seconds: float) -> str:
+    """Seconds as a person says them: ``45 s``, ``4:05``, ``2 h 05 m``."""
+    left = max(0, int(seconds))
+    if left < 60:
+        return f"{left} s"
+    minutes, rest = divmod(left, 60)
+    if minutes < 60:
+        return f"{minutes}:{rest:02d}"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} m" if hours < 48 else f"{hours // 24} days"
+
+
+def plain_line(view: HoldView) -> Text:
+    """What the agent wants, in one line of plain words."""
+    _, authority, rest = url_parts(view.url)
+    mark = Text("[punycode host] ", "bold yellow") if is_punycode(authority) else Text()
+    if view.says:
+        return Text.assemble(mark, _cut(view.says))
+    path, query, _ = rest.partition("?")
+    return Text.assemble(mark, _cut(f"{view.method} to {authority}{path}{query and '?…'}"))
+
+
+def tier_text(view: HoldView) -> Text:
+    """How bad it is, as the rule's author sees it."""
+    return Text(view.tier if view.tier in _TIERS else "?", _TIERS.get(view.tier, ""))
+
+
+def ended_text(view: HoldView) -> Text:
+    """How a hold ended: ``ended: abandoned: the agent left``; empty while it waits."""
+    if view.state == "pending":
+        return Text()
+    who = f" by {', '.join(view.by)}" if view.by else ""
+    why = f": {view.cause}" if view.cause else ""
+    return Text.assemble(("ended: ", "bold"), _cut(f"{view.state}{who}{why}"))
+
+
+def holds_lines(views: Sequence[HoldView], now: float) -> Iterator[Text]:
+    """`sluice holds`: a line for each, or one that says there are none."""
+    if not views:
+        yield Text("nothing is waiting")
+    for view in views:
+        left = time_left(view.deadline - now)
+        yield Text.assemble(
+            f"{short_id(view)}  {left:>8}  ", _padded(tier_text(view), 8), "  ", plain_line(view)
+        )
+
+
+def in_short(view: HoldView, now: float) -> Iterator[Row]:
+    """What a reviewer needs to decide, row by row."""
+    yield "wants", plain_line(view)
+    if view.state != "pending":
+        yield "", ended_text(view)
+    yield "rule", Text.assemble(safe(view.rule, "bold"), safe(_others(view)), "  ", _risk(view))
+    yield "why", _cut(view.why)
+    for name in view.unknown:
+        yield (
+            "note",
+            Text.assemble(
+                ("held because a field of rule ", "yellow"), safe(name), (" could not be read", "yellow")
+            ),
+        )
+    yield "answers", _answers(view)
+    yield "time left", Text(time_left(view.deadline - now) if view.state == "pending" else "over")
+    for name, values in view.show.items():
+        yield (
+            "",
+            Text.assemble(safe(name[:80], "cyan"), "  ", _cut(", ".join(values) if values else "(absent)")),
+        )
+    yield "request", Text.assemble(safe(view.method[:40]), " ", url_text(_cut_plain(view.url)))
+    yield "agent", Text.assemble(_cut(view.agent or "nobody can say"), _attempts(view))
+    yield "digest", Text(view.digest[:16], "dim")
+
+
+def in_full(view: HoldView) -> Iterator[Text]:
+    """The request as it would leave: line, headers, body; what is not shown is said."""
+    yield Text.assemble(safe(view.method, "bold"), " ", url_text(view.url))
+    for name, value in view.headers:
+        yield Text.assemble(safe(name, "cyan"), ": ", safe(value))
+    yield Text()
+    shown = view.body[:_BODY]
+    for line in lines(shown) if shown else ():
+        yield safe(line)
+    if len(shown) < len(view.body):
+        rest = f"{len(view.body) - len(shown):,} characters more: sluice show {short_id(view)} --json"
+        yield Text(f"[{rest}]", "bold yellow")
+    if view.body_note:
+        yield Text.assemble(("[", "bold yellow"), safe(view.body_note, "bold yellow"), ("]", "bold yellow"))
+
+
+def hold_lines(view: HoldView, now: float) -> Iterator[Text]:
+    """`sluice show`: everything of one hold."""
+    yield Text(f"hold {view.id}", "bold")
+    for label, text in in_short(view, now):
+        yield Text.assemble((f"{label:>10}  ", "dim"), text)
+    for review in view.reviews:
+        yield Text.assemble((f"{'answer':>10}  ", "dim"), _review(review))
+    yield Text()
+    yield from in_full(view)
+
+
+def _review(review: ReviewView) -> Text:
+    said = "approves" if review.approves else "denies"
+    return Text.assemble(
+        safe(review.reviewer), f" {said}", safe(f": {review.reason}" if review.reason else "")
+    )
+
+
+def _risk(view: HoldView) -> Text:
+    undone = {None: "", True: ", can be undone", False: ", cannot be undone"}[view.reversible]
+    return Text.assemble(tier_text(view), undone)
+
+
+def _answers(view: HoldView) -> Text:
+    said = ", ".join(review.reviewer for review in view.reviews if review.approves)
+    need = f"{view.approvals_needed} more needed" if said else f"{view.approvals_needed} needed"
+    of = f" of {' or '.join(view.reviewers)}" if view.reviewers else ""
+    return Text.assemble(safe(need + of), safe(f"; approved by {said}" if said else ""))
+
+
+def _attempts(view: HoldView) -> str:
+    waiting = "" if view.agent_waiting else ", is not connected now"
+    return f"{waiting}, asked {view.attempts} times" if view.attempts > 1 else waiting
+
+
+def _others(view: HoldView) -> str:
+    others = [name for name in view.rules if name != view.rule]
+    return f" and {', '.join(others)}" if others else ""
+
+
+def _padded(text: Text, width: int) -> Text:
+    padded = text.copy()
+    padded.pad_right(max(0, width - len(text.plain)))
+    return padded
+
+
+def _cut(text: str) -> Text:
+    """Agent text of a length that leaves room for ours; what is left out is counted."""
+    shown = safe(text[:_FIELD])
+    if len(text) > _FIELD:
+        shown.append(f" [{len(text) - _FIELD:,} characters more]", "bold yellow")
+    return shown
+
+
+def _cut_plain(text: str) -> str:
+    return text if len(text) <= _FIELD else f"{text[:_FIELD]}…"

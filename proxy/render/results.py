@@ -1,0 +1,115 @@
+"""What the command line prints of problems, ledgers and policies, a line at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import IO, Final
+
+from rich.console import Console
+from rich.text import Text
+
+from proxy.errors import Problem
+from proxy.render.text import safe, url_text
+
+_EFFECTS: Final = {"allow": "green", "watch": "cyan", "hold": "yellow", "deny": "red"}
+_OPENS: Final = frozenset({"allowed", "watched", "approved"})
+_NAMED: Final = frozenset(
+    {"seq", "time", "kind", "prev", "decision", "by", "reviewers", "method", "url", "rule"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CaseResult:
+    """A policy case and how it came out; `where` is ``file:line:column``, `why` says why it failed."""
+
+    name: str
+    passed: bool
+    where: str = ""
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What a policy says of one request, and the steps that led there."""
+
+    decision: str
+    rule: str
+    rules: Sequence[str]
+    why: str
+    operation: str
+    steps: Sequence[str] = ()
+
+
+def printer(file: IO[str], environ: Mapping[str, str]) -> Console:
+    """Where results go: coloured only on a terminal without NO_COLOR; nothing in text is markup."""
+    tty = file.isatty()
+    return Console(
+        file=file,
+        color_system="auto" if tty and not environ.get("NO_COLOR") else None,
+        force_terminal=tty,
+        markup=False,
+        emoji=False,
+        highlight=False,
+        _environ=environ,
+    )
+
+
+def emit(console: Console, rows: Iterator[Text] | Sequence[Text]) -> None:
+    """Print lines as they are, never wrapped or cut, so that they can be searched."""
+    for row in rows:
+        console.print(row, soft_wrap=True)
+
+
+def problem_lines(problem: Problem) -> Iterator[Text]:
+    """What, why and fix, each behind the program's name."""
+    head = f"{problem.where}: {problem.what}" if problem.where else problem.what
+    yield Text.assemble(("sluice: ", "bold"), ("error: ", "bold red"), safe(head))
+    for label, text in (("why", problem.why), ("fix", problem.fix)):
+        if text:
+            yield Text.assemble(("sluice: ", "bold"), (f"{label}: ", "dim"), safe(text))
+
+
+def entry_line(entry: Mapping[str, object]) -> Text:
+    """One entry of the ledger on one line: number, time, what, about what, and the rest as name=value."""
+    word = str(entry.get("decision") or entry.get("kind", "?"))
+    line = Text(f"{entry.get('seq', '?')!s:>6}  ", "dim")
+    line.append_text(safe(f"{entry.get('time', '')}  "))
+    line.append_text(
+        safe(f"{word:<11}", "" if "decision" not in entry else "green" if word in _OPENS else "red")
+    )
+    if url := entry.get("url"):
+        line.append_text(Text.assemble(" ", safe(f"{entry.get('method', '')} "), url_text(str(url))))
+    if rule := entry.get("rule"):
+        line.append_text(safe(f"  rule={rule}", "cyan"))
+    if by := entry.get("by"):
+        people = entry.get("reviewers")
+        names = ",".join(map(str, people)) if isinstance(people, list | tuple) else ""
+        line.append_text(safe(f"  by={by}{names and ':'}{names}"))
+    rest = {
+        key: value for key, value in entry.items() if key not in _NAMED and value not in (None, "", [], {})
+    }
+    line.append_text(safe("".join(f"  {key}={value}" for key, value in rest.items()), "dim"))
+    return line
+
+
+def case_lines(results: Sequence[CaseResult]) -> Iterator[Text]:
+    """`sluice policy test`: the cases that failed, then how many passed."""
+    failed = [result for result in results if not result.passed]
+    for result in failed:
+        yield Text.assemble(
+            ("failed ", "red"), safe(f"{result.where}: " if result.where else ""), safe(result.name)
+        )
+        yield safe(f"       {result.why}")
+    passed = f"{len(results) - len(failed)} of {len(results)} cases passed"
+    yield Text(passed, "red" if failed or not results else "green")
+
+
+def explain_lines(explanation: Explanation) -> Iterator[Text]:
+    """`sluice policy explain`: the decision, the rule and its why, then each step."""
+    yield safe(explanation.decision, f"bold {_EFFECTS.get(explanation.decision, 'red')}")
+    yield Text.assemble(("rule       ", "dim"), safe(", ".join(explanation.rules) or explanation.rule))
+    yield Text.assemble(("why        ", "dim"), safe(explanation.why))
+    yield Text.assemble(("operation  ", "dim"), safe(explanation.operation))
+    for step in explanation.steps:
+        yield Text.assemble(("           ", "dim"), safe(step))
