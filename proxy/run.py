@@ -1,0 +1,227 @@
+"""
+`sluice run`: a command behind the gate, and everything that it starts.
+
+The control socket refuses every process of a guarded tree, and this process is its root: it
+is given every orphan below it, says hello before the command starts and goodbye once nothing
+of the tree is left. Ending without goodbye locks the socket; that is why a tree that cannot
+be ended is never said goodbye to. Where the gate goes, the command is ended: the next gate
+would not know its processes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shlex
+import signal
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from proxy.childenv import child_environment, write_bundle
+from proxy.childgate import ChildGate, start_gate
+from proxy.command import CANNOT, LOST, CannotStartError, Command, signals_held, terminal_kept
+from proxy.control.client import ControlDesk, GuardedRun, guarded_run
+from proxy.errors import Exit, Problem, SluiceError
+from proxy.linux import tree
+from proxy.linux.tree import Process
+from proxy.wire import Status
+
+CONTROL: Final = "control.sock"
+CA: Final = "ca.pem"
+_ANSWERS_WITHIN: Final = 10.0  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """
+    What `sluice run` was asked for.
+
+    `flags` are the flags of `sluice up` as they were given, but for --state; `policy` is the
+    digest of the policy that they name, None where they name none.
+    """
+
+    command: tuple[str, ...]
+    state: Path
+    flags: tuple[str, ...] = ()
+    policy: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """The gate that a command runs behind; `own` where it is ours to stop."""
+
+    status: Status
+    control: Path
+    ca: Path
+    own: ChildGate | None = None
+
+
+class OtherPolicyError(SluiceError):
+    """The running gate judges by other rules than were asked for."""
+
+
+def run(launch: Launch) -> int:
+    """
+    Run a command behind the gate; its exit status, 128 + N where signal N ended it.
+
+    125 where it could not be guarded, 126 where it cannot be executed, 127 where it is not
+    found; what went wrong stands on stderr then. Raises SluiceError, exit 2, where the
+    running gate has another policy than was asked for.
+    """
+    with ExitStack() as stack:
+        try:
+            gate = _gate(launch, stack)
+            environment = _environment(launch.state, gate)
+            tree.become_subreaper()
+            stack.enter_context(terminal_kept())
+            return _guarded(launch.command, environment, gate)
+        except OtherPolicyError:
+            raise
+        except OSError as error:
+            return _cannot(Problem(f"cannot guard the command: {error}"))
+        except SluiceError as error:
+            return _cannot(*error.problems)
+
+
+def _gate(launch: Launch, stack: ExitStack) -> Behind:
+    """The gate that runs on this state, else one of our own."""
+    status = _status(launch.state / CONTROL)
+    if status is not None:
+        _agree(launch, status)
+        return Behind(status, launch.state / CONTROL, launch.state / CA)
+    own = stack.enter_context(start_gate(launch.state, _own(launch.flags)))
+    status = asyncio.run(ControlDesk(own.ready.control).status())
+    return Behind(status, own.ready.control, own.ready.ca, own)
+
+
+def _status(control: Path) -> Status | None:
+    try:
+        return asyncio.run(ControlDesk(control).status())
+    except SluiceError as error:
+        if error.exit is Exit.UNREACHABLE:
+            return None
+        raise
+
+
+def _own(flags: tuple[str, ...]) -> tuple[str, ...]:
+    # Nobody but the command needs the address, so any free port will do.
+    if any(flag == "--listen" or flag.startswith("--listen=") for flag in flags):
+        return flags
+    return ("--listen", "127.0.0.1:0", *flags)
+
+
+def _agree(launch: Launch, status: Status) -> None:
+    if launch.policy is not None and launch.policy != status.policy:
+        raise OtherPolicyError(
+            Problem(
+                f"the gate running on '{launch.state}' has another policy than --policy names",
+                "the command would be judged by rules that you did not ask for",
+                "leave --policy out, or have a gate of its own with another --state",
+            )
+        )
+    others = [flag for flag in launch.flags if flag.startswith("--") and not flag.startswith("--policy")]
+    if others:
+        _say(f"note: the gate running on '{launch.state}' keeps its own {', '.join(others)}")
+
+
+def _environment(state: Path, gate: Behind) -> dict[str, str]:
+    bundle = write_bundle(state, gate.ca)
+    _say(f"held requests wait for a reviewer: sluice review --state {shlex.quote(str(state))}")
+    return child_environment(os.environ, proxy=gate.status.proxy, ca=gate.ca, bundle=bundle)
+
+
+def _guarded(command: Sequence[str], environment: Mapping[str, str], gate: Behind) -> int:
+    apart = frozenset({gate.own.process.pid} if gate.own else ())
+    with signals_held() as blocked:
+        line = Lifeline(gate.control)
+        line.hello()
+        try:
+            started = Command.start(command, environment, blocked=blocked, apart=apart)
+        except CannotStartError as error:
+            line.goodbye()
+            _say(f"error: cannot run '{command[0]}': {error}")
+            return error.status
+        status = started.wait()
+        if started.lost:
+            _say("error: the gate has gone, so the command is ended: nothing guards it any more")
+        left = started.end()
+        if gate.own and (raw := started.ended.get(gate.own.process.pid)) is not None:
+            gate.own.process.returncode = os.waitstatus_to_exitcode(raw)
+        if left:
+            return _cannot(_not_ended(left))
+        line.goodbye()
+        return status
+
+
+class Lifeline:
+    """
+    The connection by which the gate knows the tree, kept by a thread of its own.
+
+    When the gate goes, the thread sends LOST to the main thread, which holds it back. Without
+    goodbye, the end of this process is what the gate sees.
+    """
+
+    def __init__(self, control: Path) -> None:
+        self._control = control
+        self._main = threading.get_ident()
+        self._hello: Future[asyncio.AbstractEventLoop] = Future()
+        self._leave = asyncio.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._live()), daemon=True)
+
+    def hello(self) -> None:
+        """Have the gate guard this process and all below it; SluiceError where it does not."""
+        self._thread.start()
+        self._loop = self._hello.result(_ANSWERS_WITHIN)
+
+    def goodbye(self) -> None:
+        """Tell the gate that nothing of the tree is left."""
+        with contextlib.suppress(RuntimeError):  # the gate has gone, and the thread with it
+            self._loop.call_soon_threadsafe(self._leave.set)
+        self._thread.join(_ANSWERS_WITHIN)
+
+    async def _live(self) -> None:
+        try:
+            async with guarded_run(self._control) as guarded:
+                self._hello.set_result(asyncio.get_running_loop())
+                await self._stay(guarded)
+        except SluiceError as error:
+            if not self._hello.done():
+                self._hello.set_exception(error)
+
+    async def _stay(self, guarded: GuardedRun) -> None:
+        lost = asyncio.ensure_future(guarded.lost())
+        leave = asyncio.ensure_future(self._leave.wait())
+        await asyncio.wait({lost, leave}, return_when=asyncio.FIRST_COMPLETED)
+        if lost.done():
+            signal.pthread_kill(self._main, LOST)
+            return
+        lost.cancel()
+        await asyncio.wait({lost})
+        await guarded.goodbye()
+
+
+def _not_ended(left: Sequence[Process]) -> Problem:
+    pids = ", ".join(str(process.pid) for process in left[:8])
+    return Problem(
+        f"{len(left)} processes of the command could not be ended: {pids}",
+        "they could answer their own requests, so the gate takes no approval over its socket now",
+        "end them, then lift the lock at the gate's console",
+    )
+
+
+def _cannot(*problems: Problem) -> int:
+    for problem in problems:
+        for line in str(problem).splitlines():
+            _say(line)
+    return CANNOT
+
+
+def _say(line: str) -> None:
+    print(f"sluice: {line}", file=sys.stderr, flush=True)
