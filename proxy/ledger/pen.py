@@ -1,0 +1,150 @@
+"""
+The one connection that writes.
+
+It lives in the thread of aiosqlite and is used there alone. SQLite before 3.51.3 can lose a
+commit when two connections write or checkpoint at one moment, so there is never a second.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from proxy.chain import NOTHING, PAYLOAD_TAG, REQUEST_TAG, Head, commitment, extend
+from proxy.ledger import Draft
+from proxy.ledger.files import Identity, ReplacedError, beside, identity
+
+_ENTRY = "INSERT INTO entry (seq, body, hash) VALUES (?, ?, ?)"
+_PAYLOAD = "INSERT INTO payload (seq, salt, data) VALUES (?, ?, ?)"
+_LAST = "SELECT seq, hash FROM entry ORDER BY seq DESC LIMIT 1"
+
+
+class Line(NamedTuple):
+    """A draft and the time it was queued at, as the entry will say it."""
+
+    draft: Draft
+    time: str
+
+
+@dataclass(slots=True)
+class Group:
+    """
+    Entries that are written in one transaction.
+
+    Once that has succeeded, `head` is the last of them. `at_disk` is true from the moment the
+    writing thread takes the group until the disk has answered, whatever the event loop does.
+    """
+
+    lines: Sequence[Line]
+    head: Head = NOTHING
+    at_disk: bool = False
+
+
+class Pen(sqlite3.Connection):
+    """
+    A connection whose `executemany` writes one group of entries: all of them or none.
+
+    aiosqlite runs statements in its thread one by one, and each costs two hops between
+    threads; a group is five statements. `executemany` is the door through which one call
+    carries all five.
+    """
+
+    def __init__(self, path: Path, expected: Head, *args: Any, **options: Any) -> None:
+        before = identity(path)
+        super().__init__(*args, **options)
+        self.path = path
+        self._wal = beside(path, "-wal")
+        try:
+            self._settle()
+            self.head = self._last()
+            self._files: tuple[Identity, Identity] = (before, identity(self._wal))
+            self._look()
+            self._continue(expected)
+        except BaseException:
+            self.close()
+            raise
+
+    def executemany(self, sql: str, parameters: Iterable[Any], /) -> sqlite3.Cursor:
+        """
+        Write groups; when this returns they survive a power cut. `sql` is not used.
+
+        An error says nothing about whether they were written: close this connection and read
+        the head anew.
+        """
+        for group in parameters:
+            group.at_disk = True
+            try:
+                self._write(group)
+            finally:
+                group.at_disk = False
+        return self.cursor()
+
+    def _settle(self) -> None:
+        self.setconfig(sqlite3.SQLITE_DBCONFIG_DEFENSIVE, True)
+        for pragma in ("trusted_schema=OFF", "cell_size_check=ON", "wal_autocheckpoint=200"):
+            self.execute(f"PRAGMA {pragma}")
+        self.execute("PRAGMA synchronous=FULL")
+        full = self.execute("PRAGMA synchronous").fetchone()[0]
+        mode = self.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+        if mode != "wal" or full != 2:
+            raise sqlite3.OperationalError(f"the database is in mode {mode}/{full}, not wal/2")
+
+    def _last(self) -> Head:
+        row = self.execute(_LAST).fetchone()
+        return NOTHING if row is None else Head(*row)
+
+    def _continue(self, expected: Head) -> None:
+        """What was acknowledged must be there; there may be more, of which nobody was told."""
+        row = self.execute("SELECT hash FROM entry WHERE seq = ?", (expected.seq,)).fetchone()
+        if row != (expected.hash,):
+            raise ReplacedError(f"'{self.path}' does not hold entry {expected.seq} any more")
+
+    def _look(self) -> None:
+        """A file that was moved away or unlinked takes commits without a word, and loses them."""
+        if (identity(self.path), identity(self._wal)) != self._files:
+            raise ReplacedError(f"'{self.path}' was replaced while it was written")
+
+    def _write(self, group: Group) -> None:
+        self.execute("BEGIN IMMEDIATE")
+        if self._last() != self.head:
+            raise ReplacedError(f"somebody else has written to '{self.path}'")
+        head, entries, payloads = _compose(self.head, group.lines)
+        super().executemany(_ENTRY, entries)
+        if payloads:
+            super().executemany(_PAYLOAD, payloads)
+        self.execute("COMMIT")
+        self._look()
+        self.head = group.head = head
+
+
+type Rows = tuple[Head, list[tuple[int, bytes, bytes]], list[tuple[int, bytes, bytes | None]]]
+
+
+def _compose(head: Head, lines: Sequence[Line]) -> Rows:
+    """The rows of a group, chained from `head`; nonces and salts are drawn in one go."""
+    random = os.urandom(32 * len(lines))
+    entries: list[tuple[int, bytes, bytes]] = []
+    payloads: list[tuple[int, bytes, bytes | None]] = []
+    for at, ((kind, fields, digest, payload), time) in enumerate(_parts(lines)):
+        salt = random[32 * at + 16 : 32 * at + 32]
+        commitments = {}
+        if digest is not None:
+            commitments["request"] = commitment(REQUEST_TAG, salt, digest)
+        if payload is not None:
+            commitments["payload"] = commitment(PAYLOAD_TAG, salt, payload)
+        nonce = random[32 * at : 32 * at + 16].hex()
+        entry = extend(head, kind, fields, time=time, nonce=nonce, **commitments)
+        if commitments:
+            payloads.append((entry.seq, salt, payload))
+        entries.append(entry)
+        head = Head(entry.seq, entry.hash)
+    return head, entries, payloads
+
+
+def _parts(lines: Sequence[Line]) -> Iterable[tuple[tuple[str, Any, bytes | None, bytes | None], str]]:
+    for draft, time in lines:
+        yield (draft.kind, draft.fields, draft.digest, draft.payload), time

@@ -1,0 +1,90 @@
+"""
+What an agent has done before: a fold over the decisions that let something leave.
+
+Pure, and bounded: beyond its limit it learns nothing new, and what it has not learned is new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from proxy.decision import Word
+from proxy.ledger import Fields
+
+LIMIT: Final = 100_000
+_OPEN: Final = frozenset(str(word) for word in Word if word.opens)
+
+
+class Seen:
+    """
+    Hosts, operations and credentials that each agent has used.
+
+    Credentials are short keyed hashes, never the thing itself. Nothing is ever forgotten.
+    """
+
+    def __init__(self, limit: int = LIMIT) -> None:
+        self._limit = limit
+        self._members: set[tuple[str, ...]] = set()
+        self._first: dict[tuple[str, str], str] = {}
+
+    def __len__(self) -> int:
+        return len(self._members) + len(self._first)
+
+    @property
+    def full(self) -> bool:
+        """Whether it has stopped learning."""
+        return len(self) >= self._limit
+
+    def add(self, fields: Fields) -> None:
+        """Learn from the fields of a `decided` entry; one that let nothing leave teaches nothing."""
+        if fields.get("decision") not in _OPEN:
+            return
+        agent, host = _text(fields, "agent"), _text(fields, "host")
+        operation, credential = _text(fields, "operation"), _text(fields, "credential")
+        if host:
+            self._learn(("host", agent, host))
+        if operation:
+            self._learn(("operation", agent, operation))
+        if host and credential:
+            self._learn(("credential", agent, host, credential))
+            if (agent, host) not in self._first and not self.full:
+                self._first[agent, host] = credential
+
+    def _learn(self, member: tuple[str, ...]) -> None:
+        if not self.full:
+            self._members.add(member)
+
+    def new_host(self, agent: str | None, host: str) -> bool:
+        """Whether this agent has not been let through to this host before."""
+        return ("host", agent or "", host) not in self._members
+
+    def new_operation(self, agent: str | None, operation: str) -> bool:
+        """Whether this agent has not been let do this before."""
+        return ("operation", agent or "", operation) not in self._members
+
+    def new_credential(self, agent: str | None, host: str, credential: str) -> bool:
+        """Whether this agent has not used this credential at this host before."""
+        return ("credential", agent or "", host, credential) not in self._members
+
+    def other_credential(self, agent: str | None, host: str, credential: str) -> bool:
+        """
+        Whether this is another credential than the first one of this agent at this host.
+
+        The first one ever is not another one, but for when nothing more can be learned.
+        """
+        first = self._first.get((agent or "", host))
+        return self.full if first is None else first != credential
+
+
+def fold(decided: Iterable[Fields], limit: int = LIMIT) -> Seen:
+    """What a ledger's entries teach (`read.entries` with the kind ``decided`` gives them)."""
+    seen = Seen(limit)
+    for fields in decided:
+        seen.add(fields)
+    return seen
+
+
+def _text(fields: Fields, name: str) -> str:
+    value = fields.get(name)
+    return value if type(value) is str else ""

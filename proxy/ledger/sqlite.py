@@ -1,0 +1,295 @@
+"""
+The embedded ledger: SQLite through aiosqlite, one writer task that owns the one connection.
+
+What is queued while the disk is at work goes to it in one transaction as soon as it is free;
+nothing lingers. Three limits make sure that what a crash can lose stays small:
+
+- 4,096 entries at most are queued or at the disk,
+- an entry waits 100 ms at most while the disk is busy with those before it (time in which the
+  disk is free and only the event loop is late does not count: the disk is not slow then),
+- after any error of the disk nothing is taken until a probe entry has reached it.
+
+An error of the disk leaves open whether a group was written. Its callers are told so, its
+entries are never written again, the connection is closed, and the head is read anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import aiosqlite
+
+from proxy import chain
+from proxy.errors import Problem
+from proxy.ledger import Draft, Fields, UnavailableError
+from proxy.ledger.files import Lock, ReplacedError
+from proxy.ledger.opening import Ready, Recovered, prepare
+from proxy.ledger.pen import Group, Line, Pen
+
+log = logging.getLogger("sluice")
+
+ENTRIES: Final = 4_096
+SECONDS: Final = 0.1
+GROUP: Final = 512
+_DELAYS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
+_NO_FIELDS: Final[Fields] = {}
+
+
+@dataclass(slots=True)
+class _Waiting:
+    line: Line
+    since: float
+    ticket: asyncio.Future[int] | None
+
+
+class SqliteLedger:
+    """
+    A `proxy.ledger.Ledger` in one file. `open` is the only way to have one.
+
+    `clock` gives Unix time in seconds, `ticks` seconds that never go back.
+    """
+
+    def __init__(
+        self, path: Path, lock: Lock, ready: Ready, clock: Callable[[], float], ticks: Callable[[], float]
+    ) -> None:
+        self.path = path
+        self.trouble = ""
+        self._lock = lock
+        self._clock = clock
+        self._ticks = ticks
+        self._time = ready.time
+        self._head = ready.head
+        self._connection: aiosqlite.Connection | None = None
+        self._waiting: deque[_Waiting] = deque()
+        self._group = Group(())
+        self._wake = asyncio.Event()
+        self._closing = False
+        self._missed = 0
+        self._writer: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def open(
+        cls,
+        path: Path,
+        *,
+        started: Fields = _NO_FIELDS,
+        clock: Callable[[], float] = time.time,
+        ticks: Callable[[], float] = time.monotonic,
+    ) -> tuple[SqliteLedger, Recovered]:
+        """
+        Open a ledger for writing, or make it; `started` are the fields of its `started` entry.
+
+        What the run before left open is settled in the same transaction. Raises SluiceError
+        where the ledger is elsewhere, in use, from a newer version, or broken.
+        """
+        await asyncio.to_thread(path.parent.mkdir, mode=0o700, parents=True, exist_ok=True)
+        chain.check("started", started)
+        lock = Lock(path)
+        try:
+            ready = await asyncio.to_thread(prepare, path, int(clock() * 1_000_000))
+            ledger = cls(path, lock, ready, clock, ticks)
+            await ledger._begin(ready, started)
+        except BaseException:
+            lock.release()
+            raise
+        return ledger, ready.recovered
+
+    @property
+    def head(self) -> tuple[int, bytes]:
+        """Sequence number and hash of the last entry on disk."""
+        return self._head
+
+    def queue(self, draft: Draft) -> asyncio.Future[int]:
+        """
+        See `Ledger.queue`. A draft that cannot be an entry raises `chain.UnfitError`.
+
+        Cancelling the future does not take the entry back.
+        """
+        self._refuse_if_unavailable()
+        ticket: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._add(draft, ticket)
+        return ticket
+
+    def note(self, draft: Draft) -> None:
+        """See `Ledger.note`."""
+        if self.trouble or self._closing:
+            self._missed += 1
+            return
+        self._add(draft, None)
+
+    async def close(self, why: str = "") -> None:
+        """Write what is queued and a `stopped` entry that says why, then close."""
+        if self._closing:
+            return
+        if not self.trouble:
+            self._add(Draft("stopped", {"why": chain.cut(why, 1_000)}), None)
+        self._closing = True
+        self._wake.set()
+        try:
+            if self._writer is not None:
+                await self._writer
+        finally:
+            await self._disconnect()
+            self._lock.release()
+
+    # -- taking entries ------------------------------------------------------------
+
+    def _refuse_if_unavailable(self) -> None:
+        if self._closing:
+            raise _unavailable("the ledger is closed")
+        if self.trouble:
+            raise _unavailable(self.trouble)
+        if len(self._waiting) + len(self._group.lines) >= ENTRIES:
+            raise _unavailable(f"{ENTRIES} entries wait for the disk")
+        if self._group.at_disk and self._waiting and self._ticks() - self._waiting[0].since > SECONDS:
+            raise _unavailable(f"the disk has not answered for {SECONDS * 1000:.0f} ms")
+
+    def _add(self, draft: Draft, ticket: asyncio.Future[int] | None) -> None:
+        chain.check(draft.kind, draft.fields)
+        self._time = max(self._time, int(self._clock() * 1_000_000))
+        self._waiting.append(_Waiting(Line(draft, chain.stamp(self._time)), self._ticks(), ticket))
+        self._wake.set()
+
+    # -- the writer ----------------------------------------------------------------
+
+    async def _begin(self, ready: Ready, started: Fields) -> None:
+        """The first transaction: what the run before left, and that this one has started."""
+        now, drafts = int(self._clock() * 1_000_000), list(ready.settlement)
+        if now < self._time:
+            # Time goes backwards at this one entry, and only between two runs: else a clock
+            # that was once wrong would keep every later entry at its time.
+            drafts.insert(0, Draft("clock", {"before": chain.stamp(self._time)}))
+            self._time = now
+        drafts.append(Draft("started", {**started, "clean": ready.recovered.clean}))
+        try:
+            await self._connect()
+            for at in range(0, len(drafts), GROUP):
+                await self._write(
+                    [Line(draft, chain.stamp(max(self._time, now))) for draft in drafts[at : at + GROUP]]
+                )
+        except (sqlite3.Error, OSError) as error:
+            await self._disconnect()
+            raise _unavailable(str(error)) from None
+        self._writer = asyncio.create_task(self._run(), name="ledger")
+
+    async def _run(self) -> None:
+        try:
+            while await self._work():
+                taken = [self._waiting.popleft() for _ in range(min(len(self._waiting), GROUP))]
+                try:
+                    await self._write([waiting.line for waiting in taken])
+                except asyncio.CancelledError:
+                    self.trouble = "the ledger's writer was stopped"
+                    self._give_up(taken)
+                    raise
+                except Exception as error:
+                    # Whatever it was, a bug of ours too: nothing is taken until a probe is on disk.
+                    self._break(taken, error)
+                    await self._reopen(error)
+                else:
+                    self._acknowledge(taken)
+        finally:
+            self.trouble = self.trouble or ("" if self._closing else "the ledger's writer has ended")
+            self._give_up(list(self._waiting))
+
+    async def _work(self) -> bool:
+        """Wait for something to write; False once there is nothing and there will be nothing."""
+        while not self._waiting:
+            if self._closing:
+                return False
+            self._wake.clear()
+            await self._wake.wait()
+        return not (self._closing and self.trouble)
+
+    async def _write(self, lines: list[Line]) -> None:
+        assert self._connection is not None
+        self._group = Group(lines)
+        try:
+            await self._connection.executemany("a group", [self._group])
+            self._head = self._group.head
+        finally:
+            self._group = Group(())
+
+    def _acknowledge(self, taken: list[_Waiting]) -> None:
+        first = self._head.seq - len(taken) + 1
+        for seq, waiting in enumerate(taken, first):
+            if waiting.ticket is not None and not waiting.ticket.done():
+                waiting.ticket.set_result(seq)
+
+    # -- when the disk fails -------------------------------------------------------
+
+    def _break(self, taken: list[_Waiting], error: Exception) -> None:
+        self.trouble = f"the ledger cannot be written: {error}"
+        log.error("%s", self.trouble)
+        self._missed += len(taken) + len(self._waiting)
+        self._give_up([*taken, *self._waiting])
+        self._waiting.clear()
+
+    def _give_up(self, lost: list[_Waiting]) -> None:
+        for waiting in lost:
+            if waiting.ticket is not None and not waiting.ticket.done():
+                waiting.ticket.set_exception(_unavailable(self.trouble))
+                waiting.ticket.exception()  # an allowed request does not wait for its entry
+
+    async def _reopen(self, error: Exception) -> None:
+        """Try again, ever more slowly, until a probe entry is on disk, or never where it makes no sense."""
+        attempt = 0
+        while not self._closing and not isinstance(error, ReplacedError):
+            await self._pause(_DELAYS[min(attempt, len(_DELAYS) - 1)])
+            attempt += 1
+            try:
+                await self._disconnect()
+                await self._connect()
+                probe = Draft("recovered", {"in_doubt": self._missed, "why": chain.cut(self.trouble, 1_000)})
+                self._time = max(self._time, int(self._clock() * 1_000_000))
+                await self._write([Line(probe, chain.stamp(self._time))])
+            except (sqlite3.Error, OSError) as again:
+                error = again
+                continue
+            self.trouble, self._missed = "", 0
+            log.warning("the ledger can be written again")
+            return
+        if not self._closing:
+            self.trouble = f"the ledger cannot be written, and will not be until a restart: {error}"
+            log.error("%s", self.trouble)
+
+    async def _pause(self, seconds: float) -> None:
+        self._wake.clear()
+        if self._closing:
+            return
+        try:
+            await asyncio.wait_for(self._wake.wait(), seconds)
+        except TimeoutError:
+            return
+
+    async def _connect(self) -> None:
+        path, expected = self.path, self._head
+        # Without CREATE: a ledger that is gone is an error, not a new ledger.
+        self._connection = await aiosqlite.connect(
+            f"{path.absolute().as_uri()}?mode=rw",
+            uri=True,
+            isolation_level=None,
+            timeout=1.0,
+            factory=lambda *args, **options: Pen(path, expected, *args, **options),
+        )
+
+    async def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        try:
+            await connection.close()
+        except sqlite3.Error as error:
+            log.warning("closing the ledger: %s", error)
+
+
+def _unavailable(what: str) -> UnavailableError:
+    return UnavailableError(Problem(what, "what cannot be written down is not let through"))

@@ -1,0 +1,158 @@
+"""
+What entries mean together: which holds are open, which requests have left without an outcome.
+
+Pure. The same fold says what a start has to settle and what a verifier has to complain of:
+
+    held       opens a hold                        decided (any word but pending) settles it, once
+    decided    that opens lets request `id` leave  completed, failed or unknown ends it, once
+    started    nothing of the run before is open any more
+    recovered  up to `in_doubt` entries before it may be missing: so many complaints are spent
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from proxy.chain import Findings
+from proxy.decision import By, Word
+from proxy.ledger import Draft, Fields
+
+OUTCOMES: Final = frozenset({"completed", "failed", "unknown"})
+CAP: Final = 200_000
+"""Open holds and requests that are followed at once; beyond it the story is given up, and says so."""
+
+_OF_A_HOLD: Final = (
+    "id",
+    "hold",
+    "agent",
+    "host",
+    "method",
+    "url",
+    "operation",
+    "effect",
+    "rule",
+    "rules",
+    "policy",
+)
+
+
+@dataclass(slots=True)
+class Story:
+    """
+    The fold. `partial` is for chains of which entries are left out: what is not there is
+    then no contradiction.
+    """
+
+    findings: Findings
+    partial: bool = False
+    holds: dict[str, Fields] = field(default_factory=dict)
+    running: dict[str, int] = field(default_factory=dict)
+    doubt: int = 0
+    given_up: bool = False
+
+    def take(self, seq: int, fields: Fields) -> None:
+        """Go on by one entry."""
+        kind = fields.get("kind")
+        if kind == "decided":
+            self._decided(seq, fields)
+        elif kind in OUTCOMES:
+            self._ended(seq, _text(fields, "id"))
+        elif kind == "held":
+            self._held(seq, fields)
+        elif kind == "reviewed":
+            self._reviewed(seq, _text(fields, "hold"))
+        elif kind == "started":
+            self._started(seq)
+        elif kind == "recovered":
+            doubt = fields.get("in_doubt")
+            self.doubt += doubt if type(doubt) is int and doubt > 0 else 0
+
+    def _held(self, seq: int, fields: Fields) -> None:
+        hold = _text(fields, "hold")
+        if not hold:
+            self.findings.add(seq, "field", "a held entry names no hold")
+        elif hold in self.holds:
+            self._odd(seq, "held_twice", f"hold {hold[:40]} was already open")
+        elif self._room(seq):
+            self.holds[hold] = {name: fields[name] for name in _OF_A_HOLD if name in fields}
+
+    def _reviewed(self, seq: int, hold: str) -> None:
+        if hold not in self.holds:
+            self._odd(seq, "not_held", f"a review of hold {hold[:40]}, which was not open")
+
+    def _decided(self, seq: int, fields: Fields) -> None:
+        word, by, hold = fields.get("decision"), fields.get("by"), _text(fields, "hold")
+        if word not in _WORDS or by not in _DECIDERS:
+            self.findings.add(seq, "field", "a decision that does not say what was decided, or by whom")
+            return
+        if hold and word != Word.PENDING:
+            if hold not in self.holds:
+                self._odd(seq, "not_held", f"hold {hold[:40]} is settled, and was not open")
+            self.holds.pop(hold, None)
+        if word == Word.APPROVED and not hold:
+            self.findings.add(seq, "field", "an approval that names no hold")
+        if Word(str(word)).opens:
+            self._left(seq, _text(fields, "id"))
+
+    def _left(self, seq: int, id: str) -> None:
+        if not id:
+            self.findings.add(seq, "field", "a decision that lets a request leave does not name it")
+        elif id in self.running:
+            self._odd(seq, "decided_twice", f"request {id[:40]} had already been let through")
+        elif self._room(seq):
+            self.running[id] = seq
+
+    def _ended(self, seq: int, id: str) -> None:
+        if self.running.pop(id, None) is None:
+            self._odd(seq, "not_decided", f"request {id[:40]} has an outcome, and was not let through")
+
+    def _started(self, seq: int) -> None:
+        for hold in self.holds:
+            self._odd(seq, "left_open", f"hold {hold[:40]} was never settled")
+        for id, at in self.running.items():
+            self._odd(seq, "left_open", f"request {id[:40]}, let through by entry {at}, has no outcome")
+        self.holds.clear()
+        self.running.clear()
+        self.doubt = 0
+
+    def _room(self, seq: int) -> bool:
+        if len(self.holds) + len(self.running) < CAP:
+            return True
+        if not self.given_up:
+            self.findings.add(
+                seq, "too_many", f"more than {CAP} requests are open at once: not followed further"
+            )
+        self.given_up = True
+        return False
+
+    def _odd(self, seq: int, code: str, what: str) -> None:
+        if self.partial or self.given_up:
+            return
+        if self.doubt > 0:
+            self.doubt -= 1
+            return
+        self.findings.add(seq, code, what)
+
+    def settlement(self) -> list[Draft]:
+        """The entries that a start writes for what the run before left open."""
+        why = "the gate stopped while this waited"
+        settled = [
+            Draft("decided", {**fields, "decision": str(Word.CUT_OFF), "by": str(By.FAULT), "why": why})
+            for fields in self.holds.values()
+        ]
+        lost = "the gate stopped before the answer was known"
+        settled += [
+            Draft("unknown", {"id": id, "decided": seq, "why": lost}) for id, seq in self.running.items()
+        ]
+        return settled
+
+
+_WORDS: Final = frozenset(str(word) for word in Word)
+_DECIDERS: Final = frozenset(str(by) for by in By)
+
+
+def _text(fields: Mapping[str, object], name: str) -> str:
+    value = fields.get(name)
+    return value if type(value) is str else ""
