@@ -1,0 +1,258 @@
+"""
+A policy in force: what it says of an action.
+
+    verdict = the strictest of   the rules that apply for certain,
+                                 the deny, hold and watch rules that are unknown,
+                                 and the default wherever no rule applies for certain.
+
+An unknown allow does not count, so nothing that cannot be read ever helps. There is no
+order between rules. Rules that name a host are found by it: a verdict costs what the rules
+for its host cost, however many others there are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from proxy.action import UNKNOWN, Action, Field, Reading, Values
+from proxy.policy.fields import CONSEQUENCES
+from proxy.policy.rule import DEFAULT, HOLD_ALL, NO_RULE, TIMEOUT, Default, Line, Operator, Rule
+from proxy.policy.says import fields_of, fill
+from proxy.policy.truth import Look, Says, line_says, rule_says
+from proxy.policy.values import Truth
+from proxy.policy.verdict import Demand, Effect, Verdict
+
+_HOST: Final = ("host",)
+_FIRST_HOST: Final = ("first_seen", "host")
+
+# The default as a voice among the rules that speak: it names no tier, so it comes last.
+_DEFAULT_RULE: Final = Rule(DEFAULT, NO_RULE, Effect.HOLD, ())
+
+
+class _Ready(NamedTuple):
+    """A rule, ready to be judged."""
+
+    rule: Rule
+    says: Says
+
+
+@dataclass(frozen=True, slots=True)
+class Weighing:
+    """
+    What each rule that might concern an action says of it, before they are weighed.
+
+    `certain` apply, `unknown` might. `default` is None where a rule applies for certain, else
+    the least and the most that the default may say.
+    """
+
+    certain: Sequence[Rule]
+    unknown: Sequence[Rule]
+    default: tuple[Effect, Effect] | None
+
+    @property
+    def effect(self) -> Effect:
+        """The strictest that counts (an unknown allow does not)."""
+        found = max((rule.then for rule in (*self.certain, *self.unknown)), default=Effect.ALLOW)
+        return found if self.default is None else max(found, self.default[1])
+
+    @property
+    def settled(self) -> bool:
+        """Whether the effect stays the same whichever way the unknown rules turn out."""
+        if self.default is None:
+            floor = max(rule.then for rule in self.certain)
+            return all(rule.then <= floor for rule in self.unknown)
+        least, most = self.default
+        return least is most and all(rule.then is most for rule in self.unknown)
+
+
+class Policy:
+    """
+    Rules and a default; never changes once made.
+
+    `digest` is the hex SHA-256 of its content: the same for policies that mean the same,
+    whatever their comments, layout and order.
+    """
+
+    def __init__(self, rules: Iterable[Rule], default: Default = HOLD_ALL) -> None:
+        self.rules = tuple(sorted(rules, key=lambda rule: rule.name))
+        self.default = default
+        self.digest = _digest(self)
+        self._exact: dict[str, tuple[_Ready, ...]] = {}
+        self._below: dict[str, tuple[_Ready, ...]] = {}
+        self._anywhere: tuple[_Ready, ...] = ()
+        self._host_lines = tuple(
+            line_says(line, tightens=True)
+            for rule in self.rules
+            for line in rule.match
+            if line.field == _HOST and not _indexed(line)
+        )
+        for rule in sorted(self.rules, key=lambda rule: rule.rank):
+            self._place(rule)
+        # Most verdicts are one rule's alone: made once, where the sentence names no field.
+        self._alone = {
+            rule.name: _verdict(self.digest, rule.then, [rule], (), True, _nothing)
+            for rule in self.rules
+            if not fields_of(rule.says)
+        }
+
+    def __repr__(self) -> str:
+        return f"<Policy {self.digest[:12]}, {len(self.rules)} rules>"
+
+    def _place(self, rule: Rule) -> None:
+        line = next((line for line in rule.match if _indexed(line)), None)
+        if line is None:
+            self._anywhere = (*self._anywhere, _Ready(rule, rule_says(rule)))
+            return
+        ready = _Ready(rule, rule_says(rule, tuple(other for other in rule.match if other is not line)))
+        for host in dict.fromkeys(map(str, line.operands)):
+            index = self._below if host.startswith("*.") else self._exact
+            key = host.removeprefix("*")
+            index[key] = (*index.get(key, ()), ready)
+
+    # -- judging -----------------------------------------------------------------------
+
+    def judge(self, action: Action) -> Verdict:
+        """
+        What the policy says of an action; its body may be unread.
+
+        An unreadable action is denied: the caller should have refused it already.
+        """
+        if action.unreadable is not None:
+            return Verdict(Effect.DENY, DEFAULT, (DEFAULT,), action.unreadable, self.digest)
+        look = Look(action)
+        weighed = self._weigh(look)
+        effect = weighed.effect
+        speakers = [rule for rule in weighed.certain if rule.then is effect]
+        if weighed.settled and len(speakers) == 1 and not weighed.unknown and speakers[0].name in self._alone:
+            return self._alone[speakers[0].name]
+        unknown = [rule for rule in weighed.unknown if rule.then is effect and effect is not Effect.ALLOW]
+        speakers = sorted((*speakers, *unknown), key=lambda rule: rule.rank)
+        if weighed.default is not None and weighed.default[1] is effect:
+            speakers.append(_DEFAULT_RULE)
+        names = tuple(sorted(rule.name for rule in unknown))
+        return _verdict(self.digest, effect, speakers, names, weighed.settled, look.read)
+
+    def read(self, action: Action) -> Weighing:
+        """What each rule says, before they are weighed."""
+        return self._weigh(Look(action))
+
+    def _weigh(self, look: Look) -> Weighing:
+        named = self._naming(look.action.host)
+        certain: list[Rule] = []
+        unknown: list[Rule] = []
+        for rule, says in (*named, *self._anywhere):
+            truth = says(look)
+            if truth:
+                certain.append(rule)
+            elif truth is None:
+                unknown.append(rule)
+        default = None if certain else self._default(look, named=bool(named))
+        return Weighing(certain, unknown, default)
+
+    def _naming(self, host: str) -> tuple[_Ready, ...]:
+        found = self._exact.get(host, ())
+        if not self._below:
+            return found
+        sources = [found] if found else []
+        at = host.find(".")
+        while at >= 0:
+            if below := self._below.get(host[at:]):
+                sources.append(below)
+            at = host.find(".", at + 1)
+        if len(sources) <= 1:
+            return sources[0] if sources else ()
+        return tuple({ready.rule.name: ready for source in sources for ready in source}.values())
+
+    def naming(self, host: str) -> tuple[Rule, ...]:
+        """The rules that may concern a host: those that name it, and those that name none."""
+        return tuple(ready.rule for ready in (*self._naming(host), *self._anywhere))
+
+    def _default(self, look: Look, *, named: bool) -> tuple[Effect, Effect]:
+        """The least and the most that the default may say, over what is not known yet."""
+        possible = self._consequences(look)
+        least = min(self.default.effects[word] for word in possible)
+        most = max(self.default.effects[word] for word in possible)
+        extra = self.default.new_host
+        if extra is None or named or any(says(look) is not False for says in self._host_lines):
+            return least, most
+        first = self._is_first(look)
+        if first is False:
+            return least, most
+        return (least if first is None else max(least, extra)), max(most, extra)
+
+    def _consequences(self, look: Look) -> Iterable[str]:
+        reading = look.read(("consequence",))
+        if (
+            isinstance(reading, Values)
+            and reading.items
+            and all(word in CONSEQUENCES for word in reading.items)
+        ):
+            return [word for word in reading.items if word is not None]
+        return CONSEQUENCES
+
+    def _is_first(self, look: Look) -> Truth:
+        reading = look.read(_FIRST_HOST)
+        if not isinstance(reading, Values) or None in reading.items:
+            return None
+        return "true" in reading.items
+
+
+def _indexed(line: Line) -> bool:
+    """Whether a line names its hosts outright, so that rules can be found by them."""
+    return line.field == _HOST and line.operator in (Operator.LIKE, Operator.IS, Operator.IN)
+
+
+def _digest(policy: Policy) -> str:
+    content = {
+        "version": 1,
+        "rules": [rule.content() for rule in policy.rules],
+        "default": policy.default.content(),
+    }
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(canonical.encode("ascii")).hexdigest()
+
+
+def _nothing(_: Field) -> Reading:
+    return UNKNOWN
+
+
+def _verdict(
+    policy: str,
+    effect: Effect,
+    speakers: Sequence[Rule],
+    unknown: tuple[str, ...],
+    settled: bool,
+    read: Callable[[Field], Reading],
+) -> Verdict:
+    """All rules of the winning effect speak; the first of them gives the why and the sentence."""
+    first = speakers[0]
+    holds = effect is Effect.HOLD
+    return Verdict(
+        effect=effect,
+        rule=first.name,
+        rules=tuple(rule.name for rule in speakers),
+        why=first.why,
+        policy=policy,
+        settled=settled,
+        unknown=unknown,
+        tier=max(rule.tier for rule in speakers),
+        reversible=_reversible(speakers),
+        says=fill(first.says, read),
+        show=tuple(dict.fromkeys(field for rule in speakers for field in rule.show)),
+        demands=tuple(Demand(rule.name, rule.reviewers, rule.approvals) for rule in speakers)
+        if holds
+        else (),
+        timeout=min(rule.timeout for rule in speakers) if holds else TIMEOUT,
+        always_ask=any(rule.always_ask for rule in speakers),
+    )
+
+
+def _reversible(rules: Sequence[Rule]) -> bool | None:
+    """No, if any rule says so; yes, if all do."""
+    if any(rule.reversible is False for rule in rules):
+        return False
+    return True if all(rule.reversible for rule in rules) else None

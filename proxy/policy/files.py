@@ -1,0 +1,89 @@
+"""
+Policy files on disk: which ones there are, and their bytes. The only part of the room that reads.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+from proxy.errors import Problem, SluiceError
+from proxy.policy.evaluate import Policy
+from proxy.policy.load import load_texts
+from proxy.policy.source import MAX_BYTES
+
+CASES: Final = "_cases.yaml"
+MAX_FILES: Final = 2_000
+
+
+def load(paths: Sequence[Path]) -> Policy:
+    """
+    The policy of files and folders (every `*.yaml` below them, cases apart).
+
+    Raises SluiceError with every problem of every file.
+    """
+    return load_texts(read_policies(paths))
+
+
+def read_policies(paths: Sequence[Path]) -> dict[str, bytes]:
+    """The policy files by name; at least one, each a regular file within the limit."""
+    found = _below(paths)
+    return _read([path for path in found if not path.name.endswith(CASES)], "policy", paths)
+
+
+def read_cases(paths: Sequence[Path]) -> dict[str, bytes]:
+    """The case files by name: those named, those in the folders, and those beside a file that is named."""
+    beside = [
+        path.with_name(path.stem + CASES)
+        for path in paths
+        if path.is_file() and not path.name.endswith(CASES)
+    ]
+    found = _below([*paths, *(path for path in beside if path.is_file())])
+    return _read([path for path in found if path.name.endswith(CASES)], "case", paths)
+
+
+def _below(paths: Iterable[Path]) -> list[Path]:
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            found += sorted(one for one in path.rglob("*.y*ml") if not one.is_dir())
+        else:
+            found.append(path)
+    return list(dict.fromkeys(found))
+
+
+def _read(files: Sequence[Path], what: str, paths: Sequence[Path]) -> dict[str, bytes]:
+    if not files:
+        names = ", ".join(map(str, paths)) or "nothing"
+        raise SluiceError(
+            Problem(f"no {what} file in {names}", "", f"name a folder with *.yaml files, or a {what} file")
+        )
+    problems: list[Problem] = []
+    texts: dict[str, bytes] = {}
+    if len(files) > MAX_FILES:
+        problems.append(Problem(f"more than {MAX_FILES} {what} files", "", "put several rules into one file"))
+    for path in files[:MAX_FILES]:
+        try:
+            texts[str(path)] = _bytes(path)
+        except OSError as error:
+            problems.append(
+                Problem(
+                    f"{path} cannot be read: {error.strerror or error}",
+                    "",
+                    "check the path and its permissions",
+                )
+            )
+    if problems:
+        raise SluiceError(*problems)
+    return texts
+
+
+def _bytes(path: Path) -> bytes:
+    if path.suffix != ".yaml":
+        raise OSError(0, "its name does not end in .yaml, so it would be left out of a folder")
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(0, "it is no regular file")
+    with path.open("rb") as file:
+        return file.read(MAX_BYTES + 1)

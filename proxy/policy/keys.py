@@ -1,0 +1,85 @@
+"""
+The keys that a policy file may have, each with what it means.
+
+The loader knows a key by its being here, and the editors' schema is made of the same tables.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from proxy.action import Field
+from proxy.policy.fields import CONSEQUENCES
+from proxy.policy.rule import Operator
+
+type Keys = dict[str, str]
+
+FILE: Final[Keys] = {
+    "version": "Always 1.",
+    "default": "What happens where no rule applies for certain; in one file at most. Absent: hold all.",
+    "rules": "The rules; their order means nothing.",
+}
+DEFAULT: Final[Keys] = {
+    **{word: f"The effect for what is a {word}." for word in CONSEQUENCES},
+    "new_host": "The effect for a host that no rule names, at an agent's first use.",
+}
+RULE: Final[Keys] = {
+    "name": "Unique over all files, in kebab-case.",
+    "why": "One sentence that the reviewer and the agent read.",
+    "match": "Lines that must all hold.",
+    "unless": "A list of matches; where one of them holds, the rule does not apply.",
+    "then": "The effect: allow, watch, hold or deny.",
+    "risk": "How bad it would be.",
+    "says": "What will happen, in plain words, with {fields}.",
+    "show": "The fields that the reviewer sees.",
+    "hold": "Who may release it, and how long it waits.",
+}
+RULE_REQUIRED: Final = ("name", "why", "match", "then")
+MATCH: Final[Keys] = {
+    "host": "Exact, or *.example.com (any depth below, not itself).",
+    "port": "A port. Without it: any, and 443 where the rule allows.",
+    "scheme": "http or https. Without it: any, and https where the rule allows.",
+    "method": "The request's method, in upper case.",
+    "path": "A path: * is one segment, ** any number of them.",
+    "where": "Fields and what they are compared with.",
+}
+MATCH_OPERATORS: Final[dict[str, tuple[Field, Operator]]] = {
+    "host": (("host",), Operator.LIKE),
+    "port": (("port",), Operator.IN),
+    "scheme": (("scheme",), Operator.IN),
+    "method": (("method",), Operator.IN),
+    "path": (("path",), Operator.LIKE),
+}
+OPERATORS: Final[dict[Operator, str]] = {
+    Operator.IS: "Exactly this; an unquoted number compares by value.",
+    Operator.IN: "One of these.",
+    Operator.LIKE: "A pattern in which * is any text (as in host and path for these two).",
+    Operator.MATCHES: "A regular expression (RE2) that matches the whole value.",
+    Operator.ABOVE: "A number above this.",
+    Operator.BELOW: "A number below this.",
+    Operator.COUNT_ABOVE: "More values than this.",
+    Operator.EXISTS: "Whether the field is there.",
+    Operator.OUTSIDE: "Addresses or hosts that are not listed here and not in or below a listed domain.",
+}
+RISK: Final[Keys] = {
+    "tier": "low, medium, high or critical.",
+    "reversible": "Whether it can be undone.",
+}
+HOLD: Final[Keys] = {
+    "reviewers": "The groups whose people may release it.",
+    "approvals": "How many different people must say yes.",
+    "timeout": "How long it waits, as in 10m; then it is refused.",
+    "always_ask": "Never covered by a grant.",
+}
+
+MAX_RULES: Final = 20_000
+MAX_LIST: Final = 1_000
+MAX_TEXT: Final = 1_000
+MAX_APPROVALS: Final = 16
+MAX_TIMEOUT: Final = 7 * 24 * 3600
+UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+NAME: Final = r"[a-z0-9]+(-[a-z0-9]+)*"
+GROUP: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+METHOD: Final = r"[A-Z][A-Z0-9_-]{0,31}"
+DURATION: Final = r"[1-9][0-9]{0,8}[smhd]"

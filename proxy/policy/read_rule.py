@@ -1,0 +1,311 @@
+"""
+One rule out of a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final
+
+from proxy.action import Field
+from proxy.policy import keys, shape
+from proxy.policy.fields import UnknownFieldError, did_you_mean, is_confidence, is_secret, parse, spell
+from proxy.policy.operands import OperandError, operand
+from proxy.policy.rule import DEFAULT, TIMEOUT, Line, Operand, Operator, Rule, Template
+from proxy.policy.says import TemplateError, compile_sentence, fields_of
+from proxy.policy.source import Mistakes, Node, Scalar, Table
+from proxy.policy.verdict import Effect, Tier
+
+_LISTS: Final = (Operator.IN, Operator.LIKE, Operator.MATCHES, Operator.OUTSIDE)
+_UPGRADE: Final = ("header", "upgrade")
+
+
+def read_rule(node: Node, mistakes: Mistakes) -> Rule | None:
+    """A rule, or None where a part that it needs is missing or wrong (which has been said)."""
+    found = shape.table(node, keys.RULE, "a rule", mistakes)
+    if found is None:
+        return None
+    for key in keys.RULE_REQUIRED:
+        if key not in found:
+            mistakes.add(node.at, f"a rule without {key}", _WHY_REQUIRED[key], f"add: {key}:")
+    name = _name(found, mistakes)
+    why = shape.text(found["why"], "why", mistakes) if "why" in found else None
+    then = shape.one_of(found["then"], tuple(map(str, Effect)), "then", mistakes) if "then" in found else None
+    match = _match(found["match"], "match", mistakes) if "match" in found else ()
+    items = (shape.items(found["unless"], "unless", mistakes) or ()) if "unless" in found else ()
+    unless = tuple(_match(item, "an item of unless", mistakes) for item in items)
+    tier, reversible = _risk(found, mistakes)
+    says, show = _says(found, mistakes), _show(found, mistakes)
+    hold = _hold(found, then, mistakes)
+    if then is not None:
+        _check_confidence(Effect[then.upper()], match, unless, mistakes)
+    if name is None or why is None or then is None or not match or not all(unless):
+        return None
+    effect = Effect[then.upper()]
+    return Rule(
+        name=name,
+        why=why,
+        then=effect,
+        match=(*match, *_implied(match)) if effect is Effect.ALLOW else match,
+        unless=unless if effect is Effect.ALLOW else tuple(_narrowed(item) for item in unless),
+        tier=tier,
+        reversible=reversible,
+        says=says,
+        show=show,
+        reviewers=hold.reviewers,
+        approvals=hold.approvals,
+        timeout=hold.timeout,
+        always_ask=hold.always_ask,
+        at=found["name"].at,
+    )
+
+
+_WHY_REQUIRED: Final = {
+    "name": "a decision names its rule",
+    "why": "the reviewer and the agent read it",
+    "match": "a rule for everything is the default",
+    "then": "a rule decides something",
+}
+
+
+def _name(found: Mapping[str, Node], mistakes: Mistakes) -> str | None:
+    if "name" not in found:
+        return None
+    name = shape.name(found["name"], "the name", keys.NAME, "kebab-case (as in refunds-wait)", mistakes)
+    if name == DEFAULT:
+        mistakes.add(
+            found["name"].at,
+            "a rule named 'default'",
+            "that is the name of what decides where no rule does",
+            "rename it",
+        )
+        return None
+    return name
+
+
+# -- match and unless ------------------------------------------------------------------
+
+
+def _match(node: Node, what: str, mistakes: Mistakes) -> tuple[Line, ...]:
+    """The lines of a match; none where any of it is wrong."""
+    found = shape.table(node, keys.MATCH, what, mistakes)
+    if found is None:
+        return ()
+    if not found and isinstance(node, Table) and not node.entries:
+        mistakes.add(
+            node.at,
+            f"{what} is empty",
+            "it would hold for every request",
+            "name what it is about, or set default",
+        )
+    lines: list[Line | None] = []
+    for key, value in found.items():
+        if key == "where":
+            lines += _where(value, mistakes)
+        else:
+            field, operator = keys.MATCH_OPERATORS[key]
+            lines.append(_line(field, operator, value, key, mistakes))
+    return () if None in lines else tuple(line for line in lines if line is not None)
+
+
+def _where(node: Node, mistakes: Mistakes) -> list[Line | None]:
+    if not isinstance(node, Table) or not node.entries:
+        shape.table(node, (), "where", mistakes)
+        if isinstance(node, Table):
+            mistakes.add(node.at, "where is empty", fix="leave it out, or name a field")
+        return [None]
+    lines: list[Line | None] = []
+    for key, value in node.entries:
+        field = _field(key, mistakes)
+        if field is None or not isinstance(value, Table) or not value.entries:
+            _explain_operators(key, value, field, mistakes)
+            lines.append(None)
+            continue
+        for word, given in value.entries:
+            operator = _operator(word, mistakes)
+            what = f"{key.text} {word.text}"
+            lines.append(None if operator is None else _line(field, operator, given, what, mistakes))
+    return lines
+
+
+def _explain_operators(key: Scalar, value: Node, field: Field | None, mistakes: Mistakes) -> None:
+    if field is not None:
+        given = f"{{is: {value.text}}}" if isinstance(value, Scalar) and value.text else "{exists: true}"
+        mistakes.add(value.at, f"no operator for {key.text}", fix=f"write {key.text}: {given}")
+
+
+def _operator(word: Scalar, mistakes: Mistakes) -> Operator | None:
+    try:
+        return Operator(word.text)
+    except ValueError:
+        near = did_you_mean(word.text, tuple(Operator))
+        mistakes.add(
+            word.at,
+            f"unknown operator '{word.text}'",
+            "what is not understood might have been meant to restrict",
+            near,
+        )
+        return None
+
+
+def _field(key: Scalar, mistakes: Mistakes) -> Field | None:
+    try:
+        return parse(key.text)
+    except UnknownFieldError as error:
+        mistakes.add(
+            key.at, str(error), "a field that is not understood might have been meant to restrict", error.fix
+        )
+        return None
+
+
+def _line(field: Field, operator: Operator, node: Node, what: str, mistakes: Mistakes) -> Line | None:
+    lists = operator in _LISTS
+    if not lists and not isinstance(node, Scalar):
+        given = shape.one_or_more(node, what, mistakes)
+        if given:
+            mistakes.add(
+                node.at,
+                f"{what} takes one value",
+                fix="use in for a list" if operator is Operator.IS else "write one value",
+            )
+        return None
+    operands: list[Operand] = []
+    given = shape.one_or_more(node, what, mistakes)
+    for one in given:
+        try:
+            operands.append(operand(field, operator, one))
+        except OperandError as error:
+            mistakes.add(one.at, f"{what}: {error}", error.why, error.fix)
+        else:
+            if len(one.text) > keys.MAX_TEXT:
+                mistakes.add(one.at, f"{what}: over {keys.MAX_TEXT} characters", fix="write it shorter")
+    if not operands or len(operands) != len(given):
+        return None
+    return Line(field, operator, tuple(operands), node.at)
+
+
+def _implied(lines: Sequence[Line]) -> tuple[Line, ...]:
+    """What a side that loosens means unless it says otherwise: https, 443, and no upgrade."""
+    named = {line.field for line in lines}
+    implied: list[Line] = []
+    if ("scheme",) not in named:
+        implied.append(Line(("scheme",), Operator.IN, ("https",), implied=True))
+    if ("port",) not in named:
+        implied.append(Line(("port",), Operator.IN, (Decimal(443),), implied=True))
+    if ("method",) in named and _UPGRADE not in named:
+        implied.append(Line(_UPGRADE, Operator.EXISTS, ("false",), implied=True))
+    return tuple(implied)
+
+
+def _narrowed(item: tuple[Line, ...]) -> tuple[Line, ...]:
+    """An exception that names a host means its https port, as a rule that allows does."""
+    names_host = any(line.field == ("host",) for line in item)
+    return (*item, *_implied(item)) if names_host else item
+
+
+def _check_confidence(
+    then: Effect, match: tuple[Line, ...], unless: tuple[tuple[Line, ...], ...], mistakes: Mistakes
+) -> None:
+    loosening = match if then is Effect.ALLOW else tuple(line for item in unless for line in item)
+    for line in loosening:
+        if is_confidence(line.field):
+            mistakes.add(
+                line.at,
+                f"{spell(line.field)} would let a request through",
+                "it is the agent's own confidence, which can only tighten",
+                "use it in a rule that holds, as in {below: 0.8}",
+            )
+
+
+# -- what people see -------------------------------------------------------------------
+
+
+def _says(found: Mapping[str, Node], mistakes: Mistakes) -> Template:
+    if "says" not in found:
+        return ()
+    node = found["says"]
+    words = shape.text(node, "says", mistakes)
+    if words is None:
+        return ()
+    try:
+        says = compile_sentence(words)
+    except TemplateError as error:
+        mistakes.add(node.at, f"says has {error}", fix="a field stands in {braces}; write {{ for a brace")
+        return ()
+    except UnknownFieldError as error:
+        mistakes.add(node.at, f"says: {error}", "the reviewer would read nothing there", error.fix)
+        return ()
+    for field in fields_of(says):
+        _check_secret(field, node.at, "says", mistakes)
+    return says
+
+
+def _show(found: Mapping[str, Node], mistakes: Mistakes) -> tuple[Field, ...]:
+    if "show" not in found:
+        return ()
+    fields: list[Field] = []
+    for one in shape.one_or_more(found["show"], "show", mistakes):
+        field = _field(one, mistakes)
+        if field is not None:
+            _check_secret(field, one.at, "show", mistakes)
+            fields.append(field)
+    return tuple(dict.fromkeys(fields))
+
+
+def _check_secret(field: Field, at: str, where: str, mistakes: Mistakes) -> None:
+    if is_secret(field):
+        mistakes.add(
+            at,
+            f"{spell(field)} is secret, and {where} would put it on a screen",
+            "secrets reach neither ledger nor screen",
+            "leave it out",
+        )
+
+
+# -- risk and hold ---------------------------------------------------------------------
+
+
+def _risk(found: Mapping[str, Node], mistakes: Mistakes) -> tuple[Tier, bool | None]:
+    risk = shape.table(found["risk"], keys.RISK, "risk", mistakes) if "risk" in found else None
+    risk = risk or {}
+    tier = shape.one_of(risk["tier"], tuple(map(str, Tier)), "tier", mistakes) if "tier" in risk else None
+    reversible = shape.truth(risk["reversible"], "reversible", mistakes) if "reversible" in risk else None
+    return Tier[tier.upper()] if tier else Tier.MEDIUM, reversible
+
+
+@dataclass(frozen=True, slots=True)
+class _Hold:
+    """What `hold:` says, with what it means where it is silent."""
+
+    reviewers: tuple[str, ...] = ()
+    approvals: int = 1
+    timeout: float = TIMEOUT
+    always_ask: bool = False
+
+
+def _hold(found: Mapping[str, Node], then: str | None, mistakes: Mistakes) -> _Hold:
+    if "hold" not in found:
+        return _Hold()
+    node = found["hold"]
+    if then not in (None, "hold"):
+        fix = "write then: hold, or leave it out"
+        mistakes.add(node.at, f"hold: in a rule that says {then}", "nothing would wait", fix)
+    parts = shape.table(node, keys.HOLD, "hold", mistakes) or {}
+    approvals = timeout = always_ask = None
+    if "approvals" in parts:
+        approvals = shape.whole(parts["approvals"], keys.MAX_APPROVALS, "approvals", mistakes)
+    if "timeout" in parts:
+        timeout = shape.duration(parts["timeout"], "timeout", mistakes)
+    if "always_ask" in parts:
+        always_ask = shape.truth(parts["always_ask"], "always_ask", mistakes)
+    return _Hold(_reviewers(parts, mistakes), approvals or 1, timeout or TIMEOUT, bool(always_ask))
+
+
+def _reviewers(parts: Mapping[str, Node], mistakes: Mistakes) -> tuple[str, ...]:
+    if "reviewers" not in parts:
+        return ()
+    names = shape.one_or_more(parts["reviewers"], "reviewers", mistakes)
+    groups = [shape.name(one, "the group", keys.GROUP, "a group's name", mistakes) for one in names]
+    return tuple(dict.fromkeys(one for one in groups if one))

@@ -1,0 +1,141 @@
+"""
+A rule, a policy's default, and their canonical content.
+
+Plain values: what they mean is `proxy.policy.truth` (a line) and `proxy.policy.evaluate`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from typing import Final
+
+from proxy.action import Field
+from proxy.policy.fields import CONSEQUENCES, spell
+from proxy.policy.verdict import Effect, Tier
+
+type Operand = str | Decimal
+"""What a value is compared with: text, or an unquoted number, which compares by value."""
+
+type Template = tuple[str | Field, ...]
+"""A sentence with fields in it."""
+
+DEFAULT: Final = "default"
+NO_RULE: Final = "no rule covers this"
+TIMEOUT: Final = 600.0
+
+
+class Operator(StrEnum):
+    """How a field is compared."""
+
+    IS = "is"
+    IN = "in"
+    LIKE = "like"
+    MATCHES = "matches"
+    ABOVE = "above"
+    BELOW = "below"
+    COUNT_ABOVE = "count_above"
+    EXISTS = "exists"
+    OUTSIDE = "outside"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """
+    One line of a match: a field, an operator, and operands of which any will do.
+
+    `implied` says that nobody wrote it: a rule that allows means https and 443.
+    """
+
+    field: Field
+    operator: Operator
+    operands: tuple[Operand, ...]
+    at: str = ""
+    implied: bool = False
+
+    def __str__(self) -> str:
+        """As people read it: ``form.amount above 5000``."""
+        return f"{spell(self.field)} {self.operator} {', '.join(map(str, self.operands))}"
+
+    def content(self) -> list[object]:
+        """The same for lines that mean the same, whatever their spelling."""
+        return [list(self.field), str(self.operator), sorted(_canonical(one) for one in self.operands)]
+
+
+def _canonical(operand: Operand) -> str:
+    if isinstance(operand, str):
+        return f"text {operand}"
+    return f"number {format(operand.normalize() if operand else Decimal(0), 'f')}"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """
+    A rule: it applies where `match` (all lines) holds and `unless` (any item) does not.
+
+    `timeout` is in seconds. `at` is where it stands, ``file:line:column``.
+    """
+
+    name: str
+    why: str
+    then: Effect
+    match: tuple[Line, ...]
+    unless: tuple[tuple[Line, ...], ...] = ()
+    tier: Tier = Tier.MEDIUM
+    reversible: bool | None = None
+    says: Template = ()
+    show: tuple[Field, ...] = ()
+    reviewers: tuple[str, ...] = ()
+    approvals: int = 1
+    timeout: float = TIMEOUT
+    always_ask: bool = False
+    at: str = ""
+
+    @property
+    def rank(self) -> tuple[int, str]:
+        """Rules speak in this order: the highest tier first, then by name."""
+        return (-self.tier, self.name)
+
+    def content(self) -> dict[str, object]:
+        """Everything of a rule that has meaning, as JSON values."""
+        return {
+            "name": self.name,
+            "why": self.why,
+            "then": str(self.then),
+            "match": _lines(self.match),
+            "unless": sorted((_lines(item) for item in self.unless), key=repr),
+            "tier": str(self.tier),
+            "reversible": self.reversible,
+            "says": [part if isinstance(part, str) else list(part) for part in self.says],
+            "show": [list(field) for field in self.show],
+            "reviewers": sorted(self.reviewers),
+            "approvals": self.approvals,
+            "timeout": format(Decimal(self.timeout), "f"),
+            "always_ask": self.always_ask,
+        }
+
+
+def _lines(lines: tuple[Line, ...]) -> list[list[object]]:
+    return sorted((line.content() for line in lines), key=repr)
+
+
+@dataclass(frozen=True, slots=True)
+class Default:
+    """
+    What happens where no rule applies for certain: an effect for each consequence.
+
+    `new_host` is for a host that no rule names, at an agent's first use; None is off.
+    """
+
+    effects: Mapping[str, Effect]
+    new_host: Effect | None = None
+
+    def content(self) -> dict[str, str]:
+        """One word for each consequence, and for a new host where that is on."""
+        words = {word: str(self.effects[word]) for word in CONSEQUENCES}
+        return words if self.new_host is None else {**words, "new_host": str(self.new_host)}
+
+
+HOLD_ALL: Final = Default(dict.fromkeys(CONSEQUENCES, Effect.HOLD))
