@@ -40,6 +40,8 @@ REQUEST_TAG: Final = b"sluice.ledger.request.v1\0"
 # What the ledger itself adds to the fields of an entry, and bytes enough for all of it.
 RESERVED: Final = frozenset({"seq", "time", "kind", "prev", "nonce", "request", "payload"})
 _ENVELOPE: Final = 512
+NO_ENTRY: Final = frozenset({"omitted", "exported"})
+"""Kinds of lines in an export that are no entries."""
 
 _KEYS: Final = re.compile(r"[a-z0-9_.]*", re.ASCII)
 _KIND: Final = re.compile(r"[a-z][a-z_]{0,39}", re.ASCII)
@@ -118,7 +120,7 @@ def check(kind: str, fields: Mapping[str, object]) -> None:
 
     A caller cuts long text first (`cut`); an entry that is too large is refused whole.
     """
-    if not _KIND.fullmatch(kind):
+    if not _KIND.fullmatch(kind) or kind in NO_ENTRY:
         raise UnfitError("kind", f"{kind!r} is no kind of entry")
     if not RESERVED.isdisjoint(fields):
         taken = ", ".join(sorted(RESERVED.intersection(fields)))

@@ -12,7 +12,6 @@ import fcntl
 import os
 import sqlite3
 import stat
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -256,6 +255,7 @@ def settle_for_reading(connection: sqlite3.Connection) -> None:
     connection.setconfig(sqlite3.SQLITE_DBCONFIG_TRUSTED_SCHEMA, False)
     connection.setconfig(sqlite3.SQLITE_DBCONFIG_ENABLE_TRIGGER, False)
     connection.setconfig(sqlite3.SQLITE_DBCONFIG_ENABLE_VIEW, False)
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 4 * 1024 * 1024)
     for pragma in ("query_only=ON", "cell_size_check=ON", "trusted_schema=OFF", "mmap_size=0"):
         connection.execute(f"PRAGMA {pragma}")
 
@@ -263,10 +263,3 @@ def settle_for_reading(connection: sqlite3.Connection) -> None:
 def exit_of(problems: list[tuple[str, str]]) -> Exit:
     """A newer ledger is input that cannot be opened; anything else is no ledger, or a broken one."""
     return Exit.WRONG if any(code == "newer" for code, _ in problems) else Exit.NO
-
-
-def forget(path: Path) -> None:
-    """Remove a private copy and what SQLite put beside it."""
-    for suffix in ("", "-wal", "-shm", "-journal"):
-        with suppress(FileNotFoundError):
-            beside(path, suffix).unlink()

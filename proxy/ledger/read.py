@@ -22,6 +22,7 @@ from proxy.errors import Exit, SluiceError, fail
 from proxy.ledger.files import beside, exit_of, schema_problems, settle_for_reading, try_share
 
 _PAGE: Final = 2_000
+_PAGE_WITH_PAYLOADS: Final = 100
 _FIRST: Final = -(2**63)
 _SELECT: Final = "SELECT seq, body, hash FROM entry NOT INDEXED WHERE"
 
@@ -176,11 +177,20 @@ def rows(connection: sqlite3.Connection, after: int | None = None, last: int | N
         page = connection.execute(
             "SELECT e.seq, e.body, e.hash, p.salt, p.data FROM entry e NOT INDEXED "
             "LEFT JOIN payload p ON p.seq = e.seq WHERE e.seq >= ? AND e.seq <= ? ORDER BY e.seq LIMIT ?",
-            (at, end, _PAGE),
+            (at, end, _PAGE_WITH_PAYLOADS),
         ).fetchall()
         if not page:
             return
         yield from page
+        at = page[-1][0] + 1
+
+
+def bodies(connection: sqlite3.Connection, last: int) -> Iterator[list[object]]:
+    """The bytes of every entry up to `last` in order, as they are kept, in lists of some."""
+    at = 0
+    query = "SELECT seq, body FROM entry NOT INDEXED WHERE seq >= ? AND seq <= ? ORDER BY seq LIMIT ?"
+    while page := connection.execute(query, (at, last, _PAGE)).fetchall():
+        yield [row[1] for row in page]
         at = page[-1][0] + 1
 
 

@@ -38,6 +38,7 @@ log = logging.getLogger("sluice")
 
 ENTRIES: Final = 4_096
 SECONDS: Final = 0.1
+PAYLOAD: Final = 1024 * 1024
 GROUP: Final = 512
 _DELAYS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
 _NO_FIELDS: Final[Fields] = {}
@@ -154,6 +155,10 @@ class SqliteLedger:
 
     def _add(self, draft: Draft, ticket: asyncio.Future[int] | None) -> None:
         chain.check(draft.kind, draft.fields)
+        if draft.payload is not None and len(draft.payload) > PAYLOAD:
+            raise chain.UnfitError(
+                "too_long", f"a payload of {len(draft.payload)} bytes: at most {PAYLOAD} are kept"
+            )
         self._time = max(self._time, int(self._clock() * 1_000_000))
         self._waiting.append(_Waiting(Line(draft, chain.stamp(self._time)), self._ticks(), ticket))
         self._wake.set()
