@@ -24,18 +24,19 @@ _UPGRADE: Final = ("header", "upgrade")
 
 def read_rule(node: Node, mistakes: Mistakes) -> Rule | None:
     """A rule, or None where a part that it needs is missing or wrong (which has been said)."""
-    found = shape.table(node, keys.RULE, "a rule", mistakes)
+    called = _called(node)
+    found = shape.table(node, keys.RULE, called, mistakes)
     if found is None:
         return None
     for key in keys.RULE_REQUIRED:
         if key not in found:
-            mistakes.add(node.at, f"a rule without {key}", _WHY_REQUIRED[key], f"add: {key}:")
+            mistakes.add(node.at, f"{called} has no {key}", _WHY_REQUIRED[key], f"add: {key}:")
     name = _name(found, mistakes)
     why = shape.text(found["why"], "why", mistakes) if "why" in found else None
     then = shape.one_of(found["then"], tuple(map(str, Effect)), "then", mistakes) if "then" in found else None
-    match = _match(found["match"], "match", mistakes) if "match" in found else ()
+    match = _match(found["match"], f"match of {called}", mistakes) if "match" in found else ()
     items = (shape.items(found["unless"], "unless", mistakes) or ()) if "unless" in found else ()
-    unless = tuple(_match(item, "an item of unless", mistakes) for item in items)
+    unless = tuple(_match(item, f"unless of {called}", mistakes) for item in items)
     tier, reversible = _risk(found, mistakes)
     says, show = _says(found, mistakes), _show(found, mistakes)
     hold = _hold(found, then, mistakes)
@@ -60,6 +61,16 @@ def read_rule(node: Node, mistakes: Mistakes) -> Rule | None:
         always_ask=hold.always_ask,
         at=found["name"].at,
     )
+
+
+def _called(node: Node) -> str:
+    """The rule as messages name it, before anything else of it has been read."""
+    names = [value for key, value in node.entries if key.text == "name"] if isinstance(node, Table) else []
+    match names:
+        case [Scalar(text=text)]:
+            return f"rule '{text[:100]}'"
+        case _:
+            return "a rule"
 
 
 _WHY_REQUIRED: Final = {

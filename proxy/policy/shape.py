@@ -12,7 +12,7 @@ from proxy.policy.fields import did_you_mean
 from proxy.policy.operands import OperandError, literal
 from proxy.policy.source import Broken, Listing, Mistakes, Node, Scalar, Table
 
-_NOT_UNDERSTOOD = "what is not understood might have been meant to restrict"
+_NOT_UNDERSTOOD = "a field that is not understood might have been meant to restrict"
 
 
 def _called(node: Node) -> str:
@@ -38,7 +38,10 @@ def table(node: Node, known: Iterable[str], what: str, mistakes: Mistakes) -> di
             found[key.text] = value
         else:
             mistakes.add(
-                key.at, f"unknown key '{key.text}' in {what}", _NOT_UNDERSTOOD, did_you_mean(key.text, known)
+                key.at,
+                f"unknown field '{key.text[:100]}' in {what}",
+                _NOT_UNDERSTOOD,
+                did_you_mean(key.text, known),
             )
     return found
 
