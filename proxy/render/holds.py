@@ -142,9 +142,12 @@ def _risk(view: HoldView) -> Text:
 
 def _answers(view: HoldView) -> Text:
     said = ", ".join(review.reviewer for review in view.reviews if review.approves)
+    approved = f"approved by {said}" if said else ""
+    if view.state != "pending":
+        return safe(approved or "none")
     need = f"{view.approvals_needed} more needed" if said else f"{view.approvals_needed} needed"
     of = f" of {' or '.join(view.reviewers)}" if view.reviewers else ""
-    return Text.assemble(safe(need + of), safe(f"; approved by {said}" if said else ""))
+    return safe(f"{need}{of}{approved and '; '}{approved}")
 
 
 def _attempts(view: HoldView) -> str:

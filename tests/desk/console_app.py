@@ -1,0 +1,69 @@
+"""
+A console over a desk in memory, steered from a test over a unix socket.
+
+    console_app.py SOCKET        one JSON command a line in, one JSON answer a line out
+"""
+
+import asyncio
+import json
+import sys
+import time
+from dataclasses import replace
+
+from memory_desk import MemoryDesk, hold_view
+
+from proxy.console import run_console
+
+
+async def obey(desk, reader, writer):
+    while line := await reader.readline():
+        command = json.loads(line)
+        answer = None
+        match command.pop("do"):
+            case "open":
+                desk.open(hold_view(command.pop("number"), **tuples(command)))
+            case "replace":
+                view = next(iter(desk.holds.values()))
+                desk.open(replace(view, **tuples(command)))
+            case "many":
+                for number in range(command["first"], command["last"] + 1):
+                    desk.open(hold_view(number))
+            case "settle":
+                hold = next(id for id in desk.holds if id.startswith(command["id"]))
+                desk.settle(hold, command["state"], command.get("cause", ""))
+            case "status":
+                desk.now(**tuples(command))
+            case "calls":
+                answer = [list(map(str, call[:4])) for call in desk.calls]
+            case "slow":
+                desk.gate = asyncio.Event()
+            case "go":
+                desk.gate.set()
+            case "block":
+                time.sleep(command["seconds"])
+            case "end":
+                desk.tell(None)
+            case "break":
+                desk.tell(RuntimeError("planted"))
+        writer.write(json.dumps(answer).encode() + b"\n")
+
+
+def tuples(command):
+    show = {name: tuple(values) for name, values in command.pop("show", {}).items()}
+    made = {name: tuple(value) if isinstance(value, list) else value for name, value in command.items()}
+    return made | ({"show": show} if show else {})
+
+
+async def main(path):
+    desk = MemoryDesk()
+    reader, writer = await asyncio.open_unix_connection(path)
+    steering = asyncio.ensure_future(obey(desk, reader, writer))
+    try:
+        ending = await run_console(desk, title="sluice", clock=time.time)
+        print(f"ending: {ending.value}", flush=True)
+    finally:
+        steering.cancel()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1]))
