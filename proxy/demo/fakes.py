@@ -1,31 +1,19 @@
-"""
-A bank, a mail and a file API that are none: they answer as the real ones do, and count.
-
-All three are one TLS server on a free port of loopback. What it counts is the other end of
-every promise: a request that is not here has not left.
-"""
+"""A bank, a mail and a file API that are none: they answer as the real ones do."""
 
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from socket import socket
-from ssl import SSLContext, SSLError, SSLSocket
-from typing import Final, Self
-from urllib.parse import parse_qs, urlsplit
+from typing import Final
+from urllib.parse import parse_qs
 
 from proxy.demo.authority import Authority
+from proxy.demo.upstream import Answer, Arrival, Upstream
 
 BANK: Final = "api.stripe.com"
 MAIL: Final = "api.sendgrid.com"
 FILES: Final = "customer-backups.s3.amazonaws.com"
 HOSTS: Final = (BANK, MAIL, FILES)
-
-_BODY_LIMIT: Final = 1024 * 1024
-_PATIENCE: Final = 30.0  # seconds for a client to say what it wants
 
 _LISTING: Final = """<?xml version="1.0" encoding="UTF-8"?>
 <ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Name>customer-backups</Name>\
@@ -33,25 +21,6 @@ _LISTING: Final = """<?xml version="1.0" encoding="UTF-8"?>
 <Contents><Key>2026-01.tar.zst</Key><Size>48318382080</Size></Contents>\
 <Contents><Key>2026-02.tar.zst</Key><Size>51539607552</Size></Contents></ListBucketResult>
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """A request that really came: its host, method, path without query, and body."""
-
-    host: str
-    method: str
-    path: str
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the API says to it."""
-
-    status: int
-    body: bytes = b""
-    type: str = "application/json"
 
 
 def answer(arrival: Arrival) -> Answer:
@@ -78,7 +47,7 @@ def _charges(_: Arrival) -> Answer:
 
 def _refund(arrival: Arrival) -> Answer:
     form = parse_qs(arrival.body.decode(errors="replace"))
-    amount = int(form.get("amount", ["0"])[0])
+    amount = form.get("amount", ["0"])[0]
     return _json({"id": "re_1Qk9a", "object": "refund", "amount": amount, "status": "succeeded"})
 
 
@@ -104,98 +73,6 @@ _ROUTES: Final[Mapping[tuple[str, str, str], Callable[[Arrival], Answer]]] = {
 }
 
 
-class Fakes:
-    """The APIs, bound to a free port at once, answering from `serve` on."""
-
-    def __init__(self, authority: Authority) -> None:
-        self._arrivals: list[Arrival] = []
-        self._lock = threading.Lock()
-        self._server = _Server(("127.0.0.1", 0), _Exchange)
-        self._server.came = self._came
-        self._server.context = authority.server_context(HOSTS)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-
-    @property
-    def port(self) -> int:
-        """Where they listen on 127.0.0.1."""
-        return int(self._server.server_address[1])
-
-    def resolve_flags(self) -> list[str]:
-        """The flags by which a gate sends the APIs' names here."""
-        return [f"--resolve={host}:443:127.0.0.1:{self.port}" for host in HOSTS]
-
-    def serve(self) -> Self:
-        """Start to answer; a context manager that ends it."""
-        self._thread.start()
-        return self
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._thread.is_alive():
-            self._server.shutdown()
-            self._thread.join()
-        self._server.server_close()
-
-    @property
-    def arrivals(self) -> tuple[Arrival, ...]:
-        """Everything that came, in order."""
-        with self._lock:
-            return tuple(self._arrivals)
-
-    def count(self, host: str, method: str) -> int:
-        """How many requests of a method came for a host."""
-        return sum(arrival.host == host and arrival.method == method for arrival in self.arrivals)
-
-    def _came(self, arrival: Arrival) -> None:
-        with self._lock:
-            self._arrivals.append(arrival)
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    came: Callable[[Arrival], None]
-    context: SSLContext
-
-    def finish_request(self, request: socket | tuple[bytes, socket], client_address: object) -> None:
-        # The handshake belongs into the connection's own thread: here it would stop all others.
-        assert isinstance(request, socket)
-        request.settimeout(_PATIENCE)
-        try:
-            wrapped: SSLSocket = self.context.wrap_socket(request, server_side=True)
-        except (SSLError, OSError):
-            return
-        with wrapped:
-            _Exchange(wrapped, client_address, self)
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """A client that goes in the middle is no news."""
-
-
-class _Exchange(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: _Server
-
-    def _exchange(self) -> None:
-        length = int(self.headers.get("content-length") or 0)
-        if not 0 <= length <= _BODY_LIMIT:
-            self.close_connection = True
-            self.send_error(413)
-            return
-        host = (self.headers.get("host") or "").partition(":")[0]
-        path = urlsplit(self.path).path
-        arrival = Arrival(host, self.command, path, self.rfile.read(length))
-        self.server.came(arrival)
-        said = answer(arrival)
-        self.send_response(said.status)
-        if said.status != 204:
-            self.send_header("content-type", said.type)
-            self.send_header("content-length", str(len(said.body)))
-        self.end_headers()
-        self.wfile.write(said.body)
-
-    do_GET = do_POST = do_DELETE = do_PUT = do_PATCH = do_HEAD = _exchange
-
-    def log_message(self, format: str, *args: object) -> None:
-        """What came is counted, not printed."""
+def fakes(authority: Authority) -> Upstream:
+    """The three APIs as one server."""
+    return Upstream(authority, HOSTS, answer)

@@ -27,7 +27,8 @@ from proxy.console import run_console
 from proxy.control.client import ControlDesk
 from proxy.decision import Word
 from proxy.demo.authority import Authority
-from proxy.demo.fakes import BANK, FILES, MAIL, Fakes
+from proxy.demo.fakes import BANK, FILES, MAIL, fakes
+from proxy.demo.upstream import Upstream
 from proxy.errors import Exit
 from proxy.ledger.read import Filter, entries, reading
 from proxy.ledger.verify import verify
@@ -94,7 +95,7 @@ class Stage:
     """Where the demo plays: the state folder, the APIs, and what was said."""
 
     state: Path
-    fakes: Fakes
+    apis: Upstream
     yes: bool
     said: list[str] = field(default_factory=list)
 
@@ -126,10 +127,10 @@ def demo(*, yes: bool) -> int:
         shutil.rmtree(state)
         return Exit.YES
     authority = Authority.make()
-    with Fakes(authority) as fakes:
-        stage = Stage(state, fakes, yes)
+    with fakes(authority) as apis:
+        stage = Stage(state, apis, yes)
         with start_gate(state, _flags(stage, authority), environment=os.environ):
-            fakes.serve()
+            apis.serve()
             asyncio.run(_play(stage))
         good = _report(stage)
     if yes and good:
@@ -155,11 +156,12 @@ def _flags(stage: Stage, authority: Authority) -> list[str]:
         extra = stage.state / "demo-policy.yaml"
         extra.write_text(_NOBODY_ANSWERS)
         flags.append(f"--policy={extra}")
-    return flags + stage.fakes.resolve_flags()
+    return flags + stage.apis.resolve_flags()
 
 
 def _packaged() -> Path:
-    return Path(proxy.__file__).parent.parent / "policies"
+    inside = Path(proxy.__file__).parent / "policies"
+    return inside if inside.is_dir() else inside.parent.parent / "policies"
 
 
 async def _play(stage: Stage) -> None:
@@ -250,9 +252,9 @@ def _report(stage: Stage) -> bool:
     if not stage.yes:
         _print("\nWhat the agent said\n" + "\n".join(stage.said))
     ledger = stage.state / "ledger.db"
-    outcome = [_fulfilled(wish, stage.fakes, ledger) for wish in _WISHES]
+    outcome = [_fulfilled(wish, stage.apis, ledger) for wish in _WISHES]
     report = verify(ledger, time.time())
-    reads = stage.fakes.count(BANK, "GET") + stage.fakes.count(FILES, "GET")
+    reads = stage.apis.count(BANK, "GET") + stage.apis.count(FILES, "GET")
     _print("\nWhat really arrived at the APIs")
     _print(f"  {'three reads':<26} {'allowed':<10} {reads} times")
     for one in outcome:
@@ -269,12 +271,12 @@ def _report(stage: Stage) -> bool:
     return good
 
 
-def _fulfilled(wish: Wish, fakes: Fakes, ledger: Path) -> Fulfilled:
+def _fulfilled(wish: Wish, apis: Upstream, ledger: Path) -> Fulfilled:
     wanted = Filter(kinds=frozenset({"decided"}), host=wish.host)
     with reading(ledger) as connection:
         found = [fields for _, fields in entries(connection, wanted) if fields.get("method") == wish.method]
     decision = Word(str(found[-1]["decision"])) if found else None
-    return Fulfilled(wish, decision, fakes.count(wish.host, wish.method))
+    return Fulfilled(wish, decision, apis.count(wish.host, wish.method))
 
 
 def _times(count: int) -> str:
