@@ -339,7 +339,7 @@ class Links:
 
     def _envelope(self, at: int, fields: Mapping[str, object]) -> None:
         kind, nonce = fields.get("kind"), fields.get("nonce")
-        if type(kind) is not str or not _KIND.fullmatch(kind):
+        if type(kind) is not str or not _KIND.fullmatch(kind) or kind in NO_ENTRY:
             self._found(at, "kind", "the entry has no kind")
         if type(nonce) is not str or not _NONCE.fullmatch(nonce):
             self._found(at, "nonce", "the entry has no nonce")

@@ -23,6 +23,8 @@ from proxy.ledger.files import beside, exit_of, schema_problems, settle_for_read
 
 _PAGE: Final = 2_000
 _PAGE_WITH_PAYLOADS: Final = 100
+BROKEN: Final = (sqlite3.DatabaseError, UnicodeDecodeError)
+"""What SQLite raises over a harmed file; it also quotes such a file, whatever its bytes."""
 _FIRST: Final = -(2**63)
 _SELECT: Final = "SELECT seq, body, hash FROM entry NOT INDEXED WHERE"
 
@@ -96,7 +98,7 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
             what = "; ".join(words for _, words in problems)
             raise fail(f"'{path}' cannot be read: {what}", exit=exit_of(problems))
         yield connection
-    except sqlite3.DatabaseError as error:
+    except BROKEN as error:
         raise no_ledger(path, str(error)) from None
     finally:
         connection.close()
@@ -122,7 +124,7 @@ def _connect(path: Path, how: str) -> sqlite3.Connection:
     except sqlite3.OperationalError as error:
         connection.close()
         raise cannot_open(path, str(error)) from None
-    except sqlite3.DatabaseError as error:
+    except BROKEN as error:
         connection.close()
         raise no_ledger(path, str(error)) from None
     return connection

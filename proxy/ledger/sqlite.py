@@ -251,12 +251,9 @@ class SqliteLedger:
             await self._pause(_DELAYS[min(attempt, len(_DELAYS) - 1)])
             attempt += 1
             try:
-                await self._disconnect()
-                await self._connect()
-                probe = Draft("recovered", {"in_doubt": self._missed, "why": chain.cut(self.trouble, 1_000)})
-                self._time = max(self._time, int(self._clock() * 1_000_000))
-                await self._write([Line(probe, chain.stamp(self._time))])
-            except (sqlite3.Error, OSError) as again:
+                await self._probe()
+            except Exception as again:
+                # As above: while the probe fails, for whatever reason, everything is refused.
                 error = again
                 continue
             self.trouble, self._missed = "", 0
@@ -265,6 +262,13 @@ class SqliteLedger:
         if not self._closing:
             self.trouble = f"the ledger cannot be written, and will not be until a restart: {error}"
             log.error("%s", self.trouble)
+
+    async def _probe(self) -> None:
+        await self._disconnect()
+        await self._connect()
+        probe = Draft("recovered", {"in_doubt": self._missed, "why": chain.cut(self.trouble, 1_000)})
+        self._time = max(self._time, int(self._clock() * 1_000_000))
+        await self._write([Line(probe, chain.stamp(self._time))])
 
     async def _pause(self, seconds: float) -> None:
         self._wake.clear()

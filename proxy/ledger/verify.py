@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 
 from proxy.chain import LIMIT, Finding, Findings, Links, UnfitError, canonical, parse_line
-from proxy.errors import Exit, fail
+from proxy.errors import Exit, SluiceError, fail
 from proxy.ledger.files import beside, schema_problems
 from proxy.ledger.opening import check_payload
-from proxy.ledger.read import cannot_open, rows, snapshot
+from proxy.ledger.read import BROKEN, cannot_open, rows, snapshot
 from proxy.ledger.story import Story
 
 LEVEL: Final = "chain"
@@ -149,8 +149,12 @@ def _ledger(path: Path, latest: int) -> Report:
         with snapshot(path) as (connection, live):
             _database(path, connection, findings, whole=not live)
             _entries(connection, links, findings)
-    except (sqlite3.Error, TypeError, OverflowError) as error:
+    except (*BROKEN, TypeError, OverflowError) as error:
         findings.add(None, "sqlite", f"SQLite cannot read on: {error}")
+    except SluiceError as error:
+        if error.exit is not Exit.NO:
+            raise
+        findings.add(None, "sqlite", "; ".join(problem.why or problem.what for problem in error.problems))
     return _report("ledger", links, findings, live=live)
 
 
