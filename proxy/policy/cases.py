@@ -198,9 +198,8 @@ def _json(node: Node) -> str:
     """JSON with its numbers as they are written."""
     match node:
         case Table():
-            return "{%s}" % ", ".join(
-                f"{json.dumps(key.text)}: {_json(value)}" for key, value in node.entries
-            )
+            entries = [f"{json.dumps(key.text)}: {_json(value)}" for key, value in node.entries]
+            return f"{{{', '.join(entries)}}}"
         case Listing():
             return f"[{', '.join(map(_json, node.items))}]"
         case Broken():

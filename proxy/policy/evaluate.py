@@ -27,6 +27,7 @@ from proxy.policy.values import Truth
 from proxy.policy.verdict import Demand, Effect, Verdict
 
 _HOST: Final = ("host",)
+_METHOD: Final = ("method",)
 _FIRST_HOST: Final = ("first_seen", "host")
 
 # The default as a voice among the rules that speak: it names no tier, so it comes last.
@@ -34,10 +35,11 @@ _DEFAULT_RULE: Final = Rule(DEFAULT, NO_RULE, Effect.HOLD, ())
 
 
 class _Ready(NamedTuple):
-    """A rule, ready to be judged."""
+    """A rule, ready to be judged; with another method than these it certainly says no."""
 
     rule: Rule
     says: Says
+    methods: frozenset[str] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,9 @@ class Policy:
             for rule in self.rules
             if not fields_of(rule.says)
         }
+        self._by_default = {
+            effect: _verdict(self.digest, effect, [_DEFAULT_RULE], (), True, _nothing) for effect in Effect
+        }
 
     def __repr__(self) -> str:
         return f"<Policy {self.digest[:12]}, {len(self.rules)} rules>"
@@ -105,9 +110,11 @@ class Policy:
     def _place(self, rule: Rule) -> None:
         line = next((line for line in rule.match if _indexed(line)), None)
         if line is None:
-            self._anywhere = (*self._anywhere, _Ready(rule, rule_says(rule)))
+            self._anywhere = (*self._anywhere, _Ready(rule, rule_says(rule), _methods(rule)))
             return
-        ready = _Ready(rule, rule_says(rule, tuple(other for other in rule.match if other is not line)))
+        ready = _Ready(
+            rule, rule_says(rule, tuple(other for other in rule.match if other is not line)), _methods(rule)
+        )
         for host in dict.fromkeys(map(str, line.operands)):
             index = self._below if host.startswith("*.") else self._exact
             key = host.removeprefix("*")
@@ -127,6 +134,8 @@ class Policy:
         weighed = self._weigh(look)
         effect = weighed.effect
         speakers = [rule for rule in weighed.certain if rule.then is effect]
+        if not weighed.certain and not weighed.unknown and weighed.settled:
+            return self._by_default[effect]
         if weighed.settled and len(speakers) == 1 and not weighed.unknown and speakers[0].name in self._alone:
             return self._alone[speakers[0].name]
         unknown = [rule for rule in weighed.unknown if rule.then is effect and effect is not Effect.ALLOW]
@@ -144,7 +153,11 @@ class Policy:
         named = self._naming(look.action.host)
         certain: list[Rule] = []
         unknown: list[Rule] = []
-        for rule, says in (*named, *self._anywhere):
+        methods = look.read(_METHOD)
+        method = methods.items[0] if isinstance(methods, Values) and len(methods.items) == 1 else None
+        for rule, says, wanted in (*named, *self._anywhere):
+            if method is not None and wanted is not None and method not in wanted:
+                continue
             truth = says(look)
             if truth:
                 certain.append(rule)
@@ -204,6 +217,14 @@ class Policy:
 def _indexed(line: Line) -> bool:
     """Whether a line names its hosts outright, so that rules can be found by them."""
     return line.field == _HOST and line.operator in (Operator.LIKE, Operator.IS, Operator.IN)
+
+
+def _methods(rule: Rule) -> frozenset[str] | None:
+    """The only methods that a rule can apply to, None for any."""
+    for line in rule.match:
+        if line.field == _METHOD and line.operator in (Operator.IN, Operator.IS):
+            return frozenset(map(str, line.operands))
+    return None
 
 
 def _digest(policy: Policy) -> str:

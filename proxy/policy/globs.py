@@ -63,7 +63,8 @@ def path(pattern: str, *, wide: bool) -> Matcher:
         below = f"{root}/"
         return lambda value: value.startswith(below) or value == root
     steps = [None if segment == "**" else _segment(segment, wide=wide) for segment in segments]
-    return lambda value: _walk(steps, value.split("/")[1:])
+    start = pattern.partition("*")[0].removesuffix("/")
+    return lambda value: value.startswith(start) and _walk(steps, value.split("/")[1:])
 
 
 def _segment(segment: str, *, wide: bool) -> Matcher:

@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import Final
 
 from proxy.action import UNKNOWN, Action, Field, Reading, Values
+from proxy.policy import globs
 from proxy.policy.rule import Line, Operator, Rule
 from proxy.policy.values import Test, Truth, test
 from proxy.policy.verdict import Effect
@@ -22,10 +23,16 @@ MAX_VALUES: Final = 10_000
 """Of more values under one name than this, nobody can say more than how many there are."""
 
 _CONSEQUENCE: Final = ("consequence",)
+_PATH: Final = ("path",)
+_WIDE_PATH: Final = ("path", "wide")
 
 
 class Look:
-    """One action while it is judged; each field is read once, however many rules ask for it."""
+    """
+    One action while it is judged; each field is read once, however many rules ask for it.
+
+    The consequence is unknown while the body is unread, whatever the decoder takes it for so far.
+    """
 
     __slots__ = ("_readings", "action")
 
@@ -34,13 +41,23 @@ class Look:
         self._readings: dict[Field, Reading] = {}
 
     def read(self, field: Field) -> Reading:
-        """What stands under a field; the consequence is unknown while the body is unread."""
+        """What stands under a field."""
         found = self._readings.get(field)
         if found is None:
-            unread = field == _CONSEQUENCE and not self.action.complete
-            found = UNKNOWN if unread else self.action.read(field)
-            self._readings[field] = found
+            found = self._readings[field] = self._ask(field)
         return found
+
+    def _ask(self, field: Field) -> Reading:
+        if field == _CONSEQUENCE and not self.action.complete:
+            return UNKNOWN
+        if field != _WIDE_PATH:
+            return self.action.read(field)
+        paths = self.read(_PATH)
+        if not isinstance(paths, Values):
+            return UNKNOWN
+        return Values(
+            tuple(way for path in paths.items for way in (globs.wide_paths(path) if path else (None,)))
+        )
 
 
 type Says = Callable[[Look], Truth]
@@ -59,6 +76,8 @@ def line_says(line: Line, *, tightens: bool) -> Says:
         case Operator.IS | Operator.IN | Operator.LIKE | Operator.MATCHES:
             absent = False
     one = test(line, wide=tightens)
+    if tightens and line.field == _PATH and absent is False:
+        return _some_value(_WIDE_PATH, one, absent)
     return _some_value(line.field, one, absent) if tightens else _every_value(line.field, one, absent)
 
 

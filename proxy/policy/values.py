@@ -5,7 +5,7 @@ Values compared with operands: numbers, words, patterns, addresses. Yes, no, or 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Final
 
@@ -150,38 +150,33 @@ def _among(value: str, numbers: frozenset[Decimal]) -> Truth:
 
 
 def _path(line: Line, *, wide: bool) -> Test:
-    """Paths as in `globs`; for a side that tightens each way in which they may be meant."""
-    tests: list[Test]
-    match line.operator:
-        case Operator.LIKE:
-            tests = [globs.path(str(one), wide=wide) for one in line.operands]
-        case Operator.MATCHES:
-            tests = [regex(str(one), wide=wide, folded=wide) for one in line.operands]
-        case _:
-            exact = {
-                reading
-                for one in line.operands
-                for reading in (globs.wide_paths(str(one)) if wide else [str(one)])
-            }
-            tests = [exact.__contains__]
-    plain = _any(tests)
-    return (lambda value: _some(plain(one) for one in globs.wide_paths(value))) if wide else plain
+    """Paths as in `globs`; a side that tightens asks for each way in which a path may be meant."""
+    texts = [str(one) for one in line.operands]
+    if line.operator is Operator.MATCHES:
+        return _any([regex(one, wide=wide, folded=wide) for one in texts])
+    globbed = [one for one in texts if line.operator is Operator.LIKE and "*" in one]
+    exact = frozenset(
+        way for one in texts if one not in globbed for way in (globs.wide_paths(one) if wide else (one,))
+    )
+    tests: list[Test] = [exact.__contains__] if exact else []
+    return _any([*tests, *(globs.path(one, wide=wide) for one in globbed)])
 
 
 def _any(tests: Sequence[Test]) -> Test:
     if len(tests) == 1:
         return tests[0]
-    return lambda value: _some(one(value) for one in tests)
 
+    def any_says(value: str) -> Truth:
+        found: Truth = False
+        for one in tests:
+            truth = one(value)
+            if truth:
+                return True
+            if truth is None:
+                found = None
+        return found
 
-def _some(truths: Iterable[Truth]) -> Truth:
-    found: Truth = False
-    for truth in truths:
-        if truth:
-            return True
-        if truth is None:
-            found = None
-    return found
+    return any_says
 
 
 def _compared(operands: Sequence[Operand], holds: Callable[[Decimal, Decimal], bool]) -> Test:
