@@ -7,10 +7,12 @@ its line, so that even a glyph of another width than ours moves nothing of ours.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import io
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
@@ -20,6 +22,7 @@ from proxy.wire import HoldView
 
 _LABEL: Final = 11
 _ROW_LINES: Final = 3
+_BODY: Final = 64 * 1024
 _FOOTERS: Final = {
     Mode.QUEUE: "↑↓ move  enter look  a approve  d deny  p pause  y policy  u unlock  q quit  ?",
     Mode.WHOLE: "↑↓ scroll  a approve  d deny  esc back  ? help",
@@ -187,7 +190,7 @@ def _whole(scene: Scene, now: float, room: int, width: int, names: set[str]) -> 
     names.update((sight(view), subject(view)))
     head = _row(view, now, True)
     why = Text.assemble(("  rule ", "dim"), safe(view.rule, "bold"), "  ", safe(view.why))
-    body = [line for text in in_full(whole) for line in _wrapped(text, width)]
+    body = _laid(scene, whole, in_full(whole, _BODY), width)
     return [head, why, *_scrolled(scene, body, room - 2, width)]
 
 
@@ -196,15 +199,16 @@ def _policy(scene: Scene, room: int, width: int, names: set[str]) -> list[Text]:
         return [Text(), Text("  no changed policy waits to be taken", "dim")]
     names.add(f"policy {scene.status.policy_next}")
     head = Text(f"  policy {scene.status.policy_next[:8]} would take the place of {scene.status.policy[:8]}")
-    body = [
-        line
-        for text in scene.status.policy_change.split("\n")
-        for line in _wrapped(safe(text, {"+": "green", "-": "red"}.get(text[:1], "")), width)
-    ]
+    change = scene.status.policy_change
+    body = _laid(scene, scene.status.policy_next, map(_changed, change.split("\n")), width)
     return [head, *_scrolled(scene, body, room - 1, width)]
 
 
-def _scrolled(scene: Scene, body: list[Text], room: int, width: int) -> list[Text]:
+def _changed(line: str) -> Text:
+    return safe(line, {"+": "green", "-": "red"}.get(line[:1], ""))
+
+
+def _scrolled(scene: Scene, body: Sequence[Text], room: int, width: int) -> list[Text]:
     """A window on more lines than fit, under a line that says which they are."""
     size = max(1, room - 1)
     scene.scroll = min(scene.scroll, max(0, len(body) - size))
@@ -213,11 +217,16 @@ def _scrolled(scene: Scene, body: list[Text], room: int, width: int) -> list[Tex
     return [Text(label.ljust(width, "─"), "dim"), *body[start : start + size]]
 
 
+def _laid(scene: Scene, of: object, texts: Iterable[Text], width: int) -> Sequence[Text]:
+    """All lines of a long text at this width; worked out once, since an agent chose how long it is."""
+    if scene.laid is None or scene.laid[0] is not of or scene.laid[1] != width:
+        scene.laid = (of, width, [line for text in texts for line in _wrapped(text, width)])
+    return scene.laid[2]
+
+
 def _wrapped(text: Text, width: int) -> list[Text]:
-    if not text.plain:
-        return [Text()]
-    return list(text.wrap(_MEASURE, max(1, width), overflow="fold"))
-
-
-# Wrapping asks a console for its defaults only; this one writes nowhere.
-_MEASURE: Final = Console(width=80, markup=False, emoji=False, highlight=False, color_system=None, quiet=True)
+    if len(text.plain) <= width and cell_len(text.plain) <= width:
+        return [text]
+    # Wrapping asks a console for its defaults only; this one writes nowhere.
+    plain = Console(file=io.StringIO(), markup=False, emoji=False, highlight=False)
+    return list(text.wrap(plain, max(1, width), overflow="fold"))

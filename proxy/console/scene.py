@@ -14,10 +14,12 @@ that the reviewer did not see:
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Final
+
+from rich.text import Text
 
 from proxy.console.keys import Key
 from proxy.wire import Call, Change, HoldView, Snapshot, Status, Verb
@@ -60,7 +62,8 @@ class Scene:
     The state of the console. Times are monotonic seconds.
 
     `rows` are the holds in the order of their coming: those that wait, and the selected one.
-    `on_screen` names what the last frame showed, `_first` when each was first shown.
+    `on_screen` names what the last frame showed, `_first` when each was first shown. Whoever
+    draws keeps `scroll` within what there is, and a long text's lines in `laid`.
     """
 
     status: Status
@@ -70,6 +73,7 @@ class Scene:
     origin: Mode = Mode.QUEUE
     whole: HoldView | None = None
     scroll: int = 0
+    laid: tuple[object, int, Sequence[Text]] | None = None
     draft: str = ""
     message: str = ""
     bell: bool = False

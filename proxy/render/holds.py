@@ -16,7 +16,6 @@ from proxy.render.text import is_punycode, lines, safe, url_parts, url_text
 from proxy.wire import HoldView, ReviewView
 
 _FIELD: Final = 400
-_BODY: Final = 256 * 1024
 _TIERS: Final = {"low": "green", "medium": "yellow", "high": "red", "critical": "bold red"}
 
 type Row = tuple[str, Text]
@@ -101,17 +100,17 @@ def in_short(view: HoldView, now: float) -> Iterator[Row]:
     yield "digest", Text(view.digest[:16], "dim")
 
 
-def in_full(view: HoldView) -> Iterator[Text]:
-    """The request as it would leave: line, headers, body; what is not shown is said."""
+def in_full(view: HoldView, limit: int | None = None) -> Iterator[Text]:
+    """The request as it would leave: line, headers, `limit` characters of body; what is left out is said."""
     yield Text.assemble(safe(view.method, "bold"), " ", url_text(view.url))
     for name, value in view.headers:
         yield Text.assemble(safe(name, "cyan"), ": ", safe(value))
     yield Text()
-    shown = view.body[:_BODY]
+    shown = view.body[:limit]
     for line in lines(shown) if shown else ():
         yield safe(line)
     if len(shown) < len(view.body):
-        rest = f"{len(view.body) - len(shown):,} characters more: sluice show {short_id(view)} --json"
+        rest = f"{len(view.body) - len(shown):,} characters more: sluice show {short_id(view)}"
         yield Text(f"[{rest}]", "bold yellow")
     if view.body_note:
         yield Text.assemble(("[", "bold yellow"), safe(view.body_note, "bold yellow"), ("]", "bold yellow"))
