@@ -1,0 +1,504 @@
+"""
+One request and its answer, from its first byte to its last.
+
+Closed first: nothing leaves but through `_send`, which sends the `permit` and nothing else; the
+permit is given in one line, for exactly the `Request` that was judged. Whatever goes wrong, on
+the way here or in here, leaves it None.
+
+The story of an exchange is told by the coroutine-like generators below: they yield what is to
+be done, and an `Await` or `Connect` makes this exchange wait while all others go on. What
+happens meanwhile is queued, but for one thing: that the agent has gone is noticed at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import traceback
+from collections import deque
+from collections.abc import Coroutine
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any, Final
+
+from mitmproxy.connection import Server
+from mitmproxy.proxy import events as io
+from mitmproxy.proxy import layer
+from mitmproxy.proxy.context import Context
+
+from proxy.action import Request
+from proxy.decision import By, Decision, Happened, Outcome, Word
+from proxy.gate import Hearing
+from proxy.gate.events import (
+    Answered,
+    Asked,
+    Await,
+    Commands,
+    Connect,
+    Drop,
+    ErrorCode,
+    HttpEvent,
+    Interim,
+    Malformed,
+    Released,
+    RequestData,
+    RequestEndOfMessage,
+    RequestProtocolError,
+    ResponseData,
+    ResponseEndOfMessage,
+    ResponseProtocolError,
+    ResponseTrailers,
+    SendHttp,
+    Tunnelled,
+)
+from proxy.gate.framing import Head, UnreadableError, answered, outgoing
+from proxy.gate.guard import Guarded, foreign_protocol
+from proxy.gate.reading import Address, MisdirectedError, Tunnel, authority, read_connect, read_request
+
+if TYPE_CHECKING:
+    from proxy.gate.connection import AgentConnection
+
+logger = logging.getLogger(__name__)
+
+_TURNS: Final = 5
+"""Turns of the event loop in which a hang-up that the kernel already has is sure to be seen."""
+
+
+class Stage(Enum):
+    """How far an exchange has got."""
+
+    HEAD = auto()
+    READING = auto()  # the body, to be judged
+    SENDING = auto()  # the head has left, the body follows as it comes
+    SENT = auto()
+    PIPE = auto()  # a WebSocket
+    OVER = auto()
+
+
+class Exchange(layer.Layer):
+    """One request of one agent: judged, sent at most once, answered, concluded."""
+
+    def __init__(
+        self, context: Context, stream_id: int, peer: AgentConnection, tunnel: Tunnel | None
+    ) -> None:
+        # Not Layer's own: a layer for each request would pile up in the context's list of layers.
+        self.context = context
+        self._paused = None
+        self._paused_event_queue = deque()
+        self.stream_id = stream_id
+        self.peer = peer
+        self.tunnel = tunnel
+        self.stage = Stage.HEAD
+        self.head: Head | None = None
+        self.request: Request | None = None
+        self.hearing: Hearing | None = None
+        self.permit: Request | None = None
+        self.decision: Decision | None = None
+        self.upstream: Server | None = None
+        self.gone: str | None = None
+        self.queued = 0
+        self._body = bytearray()
+        self._taken = 0
+        self._since = 0.0
+        self._sent = 0
+        self._received = 0
+        self._status: int | None = None
+
+    def handle_event(self, event: io.Event) -> Commands[None]:
+        """As any layer does; but a hang-up is told at once, and a bug refuses."""
+        if isinstance(event, RequestProtocolError):
+            self._leave(event.message)
+        elif self._paused is None:
+            self.queued = 0
+        elif isinstance(event, RequestData):
+            self.queued += len(event.data)
+        try:
+            yield from super().handle_event(event)
+        except Exception as bug:
+            yield from self._fault(bug)
+
+    @property
+    def paused(self) -> bool:
+        """Whether it waits for something, and the agent's bytes with it."""
+        return self._paused is not None
+
+    @property
+    def answered(self) -> bool:
+        """Whether an answer has begun."""
+        return self._status is not None
+
+    def _leave(self, why: str) -> None:
+        if self.gone is None:
+            self.gone = why
+            if self.hearing is not None:
+                self.hearing.leave(why)
+
+    def _handle_event(self, event: io.Event) -> Commands[None]:
+        if self.stage is Stage.OVER:
+            return
+        match event:
+            case Asked():
+                yield from self._asked(event.head)
+            case RequestData():
+                yield from self._data(event.data)
+            case RequestEndOfMessage():
+                yield from self._ended()
+            case Malformed():
+                yield from self._malformed(event.what)
+            case RequestProtocolError():
+                yield from self._hung_up(event.message)
+            case Answered():
+                yield from self._answered(event)
+            case ResponseData():
+                self._received += len(event.data)
+                yield self._to_agent(event)
+            case ResponseTrailers():
+                yield self._to_agent(event)
+            case ResponseEndOfMessage():
+                yield from self._finished(event)
+            case ResponseProtocolError():
+                yield from self._lost(event.message)
+
+    # What the agent sends
+
+    def _asked(self, head: Head) -> Commands[None]:
+        self.head = head
+        try:
+            if head.method == b"CONNECT" and self.tunnel is None:
+                yield from self._connect(read_connect(head))
+                return
+            self.request = read_request(head, self.tunnel, self.peer.agent, self.context.client.sni)
+        except MisdirectedError as error:
+            self.request = error.request
+            yield from self._malformed(str(error), status=421)
+        except UnreadableError as error:
+            yield from self._malformed(str(error))
+        else:
+            yield from self._receive(self.request)
+
+    def _receive(self, request: Request) -> Commands[None]:
+        # Without a body, even where there is none: a hold is then opened by `judge` alone, of
+        # which the hearing is at hand when the agent hangs up.
+        hearing = yield from self._ask(self.peer.terms.door.receive(request))
+        self.hearing = hearing
+        if self.gone is not None:
+            hearing.leave(self.gone)
+        decision = hearing.decision
+        if decision is None:
+            yield from self._read_on()
+        elif decision.word.opens:
+            yield from self._open(decision, request, None)
+        else:
+            yield from self._refuse(decision)
+
+    def _read_on(self) -> Commands[None]:
+        """The body is needed: read it, within the limits."""
+        self.stage = Stage.READING
+        if self.head is not None and (self.head.length or 0) > self.peer.terms.body_limit:
+            yield from self._give_up(Word.TOO_LARGE, "the body is larger than what can be judged")
+        else:
+            yield from self._continue()
+
+    def _data(self, data: bytes) -> Commands[None]:
+        if self.stage is Stage.READING:
+            yield from self._collect(data)
+        elif self.stage in (Stage.SENDING, Stage.PIPE) and self.upstream is not None:
+            self._sent += len(data)
+            yield SendHttp(RequestData(self.stream_id, data), self.upstream)
+
+    def _collect(self, data: bytes) -> Commands[None]:
+        if len(self._body) + len(data) > self.peer.terms.body_limit:
+            yield from self._give_up(Word.TOO_LARGE, "the body is larger than what can be judged")
+        elif not self.peer.terms.memory.take(len(data)):
+            yield from self._give_up(Word.UNAVAILABLE, "too many requests are waiting")
+        else:
+            self._taken += len(data)
+            self._body += data
+
+    def _ended(self) -> Commands[None]:
+        if self.stage is Stage.READING:
+            yield from self._judge()
+        elif self.stage is Stage.SENDING and self.upstream is not None:
+            self.stage = Stage.SENT
+            yield SendHttp(RequestEndOfMessage(self.stream_id), self.upstream)
+
+    def _judge(self) -> Commands[None]:
+        body, self._body = bytes(self._body), bytearray()
+        hearing, head = self.hearing, self.request
+        if hearing is None or head is None:
+            raise RuntimeError("judged before it was heard")
+        request = head.with_body(body)
+        decision = yield from self._ask(hearing.judge(request))
+        if decision.word.opens:
+            yield from self._open(decision, request, body)
+        else:
+            yield from self._refuse(decision)
+
+    # What leaves
+
+    def _open(self, decision: Decision, request: Request, body: bytes | None) -> Commands[None]:
+        """Send a request that was let through; `body` is None where it has not been read."""
+        self.decision = decision
+        self._since = self.peer.terms.clock()
+        if decision.word.opens:
+            self.permit = request  # the one line that opens the gate
+        yield from self._send(body)
+
+    def _send(self, body: bytes | None) -> Commands[None]:
+        permit, head = self.permit, self.head
+        if permit is None or head is None:
+            raise RuntimeError("sent before it was allowed")
+        upstream = yield from self._reach(permit)
+        if upstream is None:
+            return
+        self.upstream = upstream
+        length = head.length if body is None else len(body)
+        streams = body is None and length != 0
+        http2 = upstream.alpn == b"h2"
+        yield SendHttp(self._released(permit, head, length, end=not (body or streams), http2=http2), upstream)
+        if streams:
+            self.stage = Stage.SENDING
+            yield from self._continue()
+            return
+        self.stage = Stage.SENDING if body is None else Stage.SENT
+        if body:
+            self._sent = len(body)
+            yield SendHttp(RequestData(self.stream_id, body), upstream)
+        if body is not None:
+            yield SendHttp(RequestEndOfMessage(self.stream_id), upstream)
+
+    def _released(
+        self, permit: Request, head: Head, length: int | None, *, end: bool, http2: bool
+    ) -> Released:
+        said = any(name.lower() == b"content-length" for name, _ in permit.headers)
+        body = said or not end or permit.method in (b"POST", b"PUT", b"PATCH")
+        headers, chunked = outgoing(
+            permit.headers, length=length, body=body, http2=http2, upgrade=head.upgrade
+        )
+        name = authority(permit.scheme, Address(permit.host, permit.port))
+        if permit.version == "HTTP/2" and not http2:
+            headers = _as_http1(headers, name)
+        elif http2:
+            headers = [field for field in headers if field[0].lower() != b"host"]
+        return Released(
+            self.stream_id, permit.method, permit.target, name, permit.scheme, headers, end, chunked
+        )
+
+    def _reach(self, permit: Request) -> Commands[Server | None]:
+        """A connection to send on, to an agent that is still there; else all is said and done."""
+        held = self.decision is not None and self.decision.hold is not None
+        for _ in range(3):
+            upstream, error = yield Connect((permit.host, permit.port), permit.scheme == "https")
+            if upstream is None:
+                yield from self._unreached(error)
+                return None
+            if held:
+                # The agent may have hung up at this very moment: let the kernel tell us.
+                yield from self._ask(_turns())
+            if self.gone is not None:
+                yield from self._unsent("the agent left before the request was sent")
+                return None
+            if upstream.connected:
+                return upstream  # type: ignore[no-any-return]
+        yield from self._unreached("upstream closes its connections at once")
+        return None
+
+    def _unreached(self, error: str) -> Commands[None]:
+        if self.gone is not None:
+            yield from self._unsent("the agent left before the request was sent")
+            return
+        word = Word.REFUSED if isinstance(error, Guarded) else Word.FAILED
+        self._conclude(Happened.FAILED, error, word)
+        yield from self._tell(self._instead(word, error))
+
+    def _unsent(self, why: str) -> Commands[None]:
+        self._conclude(Happened.FAILED, why, None)
+        yield from self._over()
+
+    # What upstream sends
+
+    def _answered(self, event: Answered) -> Commands[None]:
+        self._status = event.status
+        if event.status == 101:
+            self.stage = Stage.PIPE
+        headers = answered(event.headers)
+        yield self._to_agent(Answered(self.stream_id, event.status, event.reason, headers, event.end))
+
+    def _finished(self, event: ResponseEndOfMessage) -> Commands[None]:
+        self._conclude(Happened.COMPLETED, "", None)
+        if self.stage is Stage.SENDING and self.upstream is not None:
+            yield SendHttp(self._cancel("answered before all was sent"), self.upstream)
+        yield self._to_agent(event)
+        yield from self._over()
+
+    def _lost(self, why: str) -> Commands[None]:
+        if self.stage is Stage.PIPE:
+            self._conclude(Happened.COMPLETED, why, None)
+            yield self._to_agent(ResponseEndOfMessage(self.stream_id))
+            yield from self._over()
+        elif self._status is None:
+            self._conclude(Happened.UNKNOWN, why, Word.UNKNOWN)
+            yield from self._tell(self._instead(Word.UNKNOWN, ""))
+        else:
+            self._conclude(Happened.UNKNOWN, why, None)
+            yield self._to_agent(ResponseProtocolError(self.stream_id, why, ErrorCode.KILL))
+            yield from self._over()
+
+    # How it can end otherwise
+
+    def _hung_up(self, why: str) -> Commands[None]:
+        if self.upstream is not None:
+            happened = Happened.COMPLETED if self.stage is Stage.PIPE else Happened.UNKNOWN
+            self._conclude(happened, why, None)
+            yield SendHttp(self._cancel(why), self.upstream)
+        elif self.hearing is not None and self.hearing.decision is None:
+            yield from self._ask(self.hearing.refuse(Word.ABANDONED, why, by=By.AGENT))
+        yield from self._over()
+
+    def _cancel(self, why: str) -> RequestProtocolError:
+        return RequestProtocolError(self.stream_id, why, ErrorCode.CANCEL)
+
+    def _give_up(self, word: Word, why: str) -> Commands[None]:
+        """The gate's own refusal of a request whose headers did not settle it."""
+        if self.hearing is None:
+            raise RuntimeError("refused before it was heard")
+        yield from self._refuse((yield from self._ask(self.hearing.refuse(word, why))))
+
+    def _malformed(self, what: str, *, status: int | None = None) -> Commands[None]:
+        hearing = self.hearing
+        if self.upstream is not None:
+            # Its beginning has left already: upstream must not take what there is for the whole.
+            self._conclude(Happened.UNKNOWN, f"cut off: {what}", Word.UNREADABLE)
+            yield SendHttp(self._cancel(what), self.upstream)
+            yield from self._tell(self._instead(Word.UNREADABLE, what))
+        elif hearing is not None and hearing.decision is None:
+            yield from self._give_up(Word.UNREADABLE, what)
+        else:
+            agent, request = self.peer.agent, self.request
+            question = self.peer.terms.door.malformed(agent, what, request=request, status=status)
+            yield from self._refuse((yield from self._ask(question)))
+
+    def _refuse(self, decision: Decision) -> Commands[None]:
+        self.decision = decision
+        if decision.word.opens:
+            raise RuntimeError("a refusal that opens")
+        yield from self._tell(decision)
+
+    def _tell(self, decision: Decision) -> Commands[None]:
+        """Answer with a refusal, unless an answer has begun or nobody is there to read it."""
+        if self.gone is None and self._status is None:
+            answer = decision.answer()
+            self._status = answer.status
+            yield self._to_agent(
+                Answered(self.stream_id, answer.status, b"", list(answer.headers), not answer.body, last=True)
+            )
+            yield self._to_agent(ResponseData(self.stream_id, answer.body))
+            yield self._to_agent(ResponseEndOfMessage(self.stream_id))
+        elif self.gone is None:
+            yield self._to_agent(ResponseProtocolError(self.stream_id, "cut", ErrorCode.KILL))
+        yield from self._over()
+
+    def _instead(self, word: Word, why: str) -> Decision:
+        """What the agent is told instead of upstream's answer."""
+        rule = self.decision.rule if self.decision else ""
+        hold = self.decision.hold if self.decision else None
+        return Decision(word, By.FAULT, rule=rule, why=why, detail=why, hold=hold)
+
+    def _fault(self, bug: Exception) -> Commands[None]:
+        """A bug of ours, or of the door's: refuse, write it down if that still goes, and say so."""
+        where = " < ".join(
+            f"{at.name}:{at.lineno}" for at in reversed(traceback.extract_tb(bug.__traceback__))
+        )
+        # The message of an exception may quote what the agent sent.
+        logger.error("the gate failed on a request: %s at %s", type(bug).__name__, where)
+        self._paused = None
+        self.permit = None
+        if self.stage is Stage.OVER:
+            return
+        if self.upstream is not None:
+            self._conclude(Happened.UNKNOWN, "the gate failed", Word.UNKNOWN)
+            yield SendHttp(self._cancel("the gate failed"), self.upstream)
+            yield from self._tell(self._instead(Word.UNKNOWN, ""))
+            return
+        self._conclude(Happened.FAILED, "the gate failed", Word.UNAVAILABLE)
+        self.stage = Stage.OVER
+        self.peer.terms.spawn(self._written_fault())
+        yield from self._tell(self._instead(Word.UNAVAILABLE, ""))
+
+    async def _written_fault(self) -> None:
+        hearing, door = self.hearing, self.peer.terms.door
+        if hearing is None:
+            await door.malformed(
+                self.peer.agent, "the gate failed", request=self.request, word=Word.UNAVAILABLE
+            )
+        elif hearing.decision is None:
+            await hearing.refuse(Word.UNAVAILABLE, "the gate failed")
+
+    def abort(self, why: str) -> None:
+        """The connection is being given up: nothing more leaves, and that is written down."""
+        if self.stage is not Stage.OVER:
+            self._leave(why)
+            self._conclude(Happened.FAILED if self.upstream is None else Happened.UNKNOWN, why, None)
+            self.stage = Stage.OVER
+            self.permit = None
+            self.peer.terms.memory.give(self._taken)
+            self._taken = 0
+
+    def _conclude(self, happened: Happened, why: str, decision: Word | None) -> None:
+        if self.hearing is None or self.decision is None or not self.decision.word.opens:
+            return
+        seconds = self.peer.terms.clock() - self._since
+        outcome = Outcome(happened, self._status, self._sent, self._received, seconds, why, decision)
+        self.hearing.conclude(outcome)
+
+    def _over(self) -> Commands[None]:
+        self.stage = Stage.OVER
+        self.permit = None
+        self._body = bytearray()
+        self.peer.terms.memory.give(self._taken)
+        self._taken = 0
+        yield Drop(self)
+
+    # Small change
+
+    def _connect(self, address: Address) -> Commands[None]:
+        """A CONNECT dials nothing; it says where the requests to come are going."""
+        why = foreign_protocol(address.port)
+        if why is not None:
+            request = Request(
+                self.peer.agent, b"CONNECT", "connect", address.host, address.port, b"", (), b""
+            )
+            question = self.peer.terms.door.malformed(
+                self.peer.agent, why, request=request, word=Word.REFUSED
+            )
+            yield from self._refuse((yield from self._ask(question)))
+            return
+        self.stage = Stage.OVER
+        yield self._to_agent(Tunnelled(self.stream_id, address))
+
+    def _continue(self) -> Commands[None]:
+        if self.head is not None and self.head.expects:
+            yield self._to_agent(Interim(self.stream_id, 100))
+
+    def _to_agent(self, event: HttpEvent) -> SendHttp:
+        return SendHttp(event, self.context.client)
+
+    def _ask[T](self, question: Coroutine[Any, Any, T]) -> Commands[T]:
+        """Wait for an answer; an exception on the way is raised here."""
+        value, error = yield Await(question)
+        if error is not None:
+            raise RuntimeError("a question failed") from error
+        return value  # type: ignore[no-any-return]
+
+
+def _as_http1(headers: list[tuple[bytes, bytes]], host: bytes) -> list[tuple[bytes, bytes]]:
+    """Headers of an HTTP/2 request for an HTTP/1 upstream: a Host, and one Cookie of its crumbs."""
+    cookies = [value for name, value in headers if name == b"cookie"]
+    kept = [field for field in headers if field[0] not in (b"cookie", b"host")]
+    if cookies:
+        kept.append((b"cookie", b"; ".join(cookies)))
+    return [(b"Host", host), *kept]
+
+
+async def _turns() -> None:
+    for _ in range(_TURNS):
+        await asyncio.sleep(0)

@@ -1,0 +1,252 @@
+"""
+HTTP/2 on both sides of the gate, on mitmproxy's own connections (and so on hyper-h2).
+
+What differs: heads are read by `proxy.gate.framing` and travel as read; a malformed one is
+answered on its own stream; windows are given back only for bytes that have moved on, so that
+neither a paused upload nor a slow reader fills the memory.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import h2.errors
+import h2.events
+import h2.exceptions
+from mitmproxy.proxy import commands
+from mitmproxy.proxy import events as io
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layers.http import _http2
+
+from proxy.action import Header
+from proxy.gate.events import (
+    Answered,
+    Asked,
+    Commands,
+    ErrorCode,
+    HttpEvent,
+    Interim,
+    Malformed,
+    ReceiveHttp,
+    Released,
+    RequestEndOfMessage,
+    ResponseProtocolError,
+)
+from proxy.gate.framing import UnreadableError, read_h2_head
+
+_WINDOW: Final = 128 * 1024
+"""Bytes of one stream that may be on their way to us unread."""
+_STREAMS: Final = 256
+"""Requests of one agent connection at once."""
+_UNREAD_LIMIT: Final = 64 * 1024 * 1024
+"""Bytes of a refused request that are taken, and thrown away, before it is reset."""
+
+
+@dataclass
+class Acknowledge(HttpEvent):
+    """Give windows back for these streams."""
+
+    streams: dict[int, int]
+
+
+class _Windows(_http2.Http2Connection):
+    """What both sides share: bytes are acknowledged when they have moved on."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        settings = self.h2_conn.local_settings
+        settings.initial_window_size = _WINDOW
+        settings.max_concurrent_streams = _STREAMS
+        settings.acknowledge()
+        self.owed: dict[int, int] = {}
+
+    def backlog(self, stream_id: int) -> int:
+        """Bytes of a stream that wait for the peer's window."""
+        waiting = self.h2_conn.stream_buffers.get(stream_id)
+        return sum(len(part.data) for part in waiting) if waiting else 0
+
+    def acknowledgement(self, waits: set[int]) -> Acknowledge:
+        """Streams (all but `waits`) that may send on; hand it to this connection."""
+        moved = {stream_id: size for stream_id, size in self.owed.items() if stream_id not in waits}
+        self.owed = {stream_id: size for stream_id, size in self.owed.items() if stream_id in waits}
+        return Acknowledge(0, moved)
+
+    def _acknowledge(self, streams: dict[int, int]) -> Commands[None]:
+        for stream_id, size in streams.items():
+            try:
+                self.h2_conn.acknowledge_received_data(size, stream_id)
+            except h2.exceptions.ProtocolError:
+                continue  # the connection has ended
+        if data := self.h2_conn.data_to_send():
+            yield commands.SendData(self.conn, data)
+
+    def _data(self, event: h2.events.DataReceived) -> Commands[None]:
+        if event.flow_controlled_length:
+            owed = self.owed.get(event.stream_id, 0)
+            self.owed[event.stream_id] = owed + event.flow_controlled_length
+        state = self.streams.get(event.stream_id)
+        if state is _http2.StreamState.EXPECTING_HEADERS:
+            yield from self.protocol_error("data before headers")
+        elif state is not None and event.data:
+            yield ReceiveHttp(self.ReceiveData(event.stream_id, bytes(event.data)))
+
+
+class Http2Server(_Windows, _http2.Http2Server):
+    """The agent's side."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._unread: dict[int, int] = {}
+
+    def _handle_event(self, event: io.Event) -> Commands[None]:
+        match event:
+            case Acknowledge():
+                yield from self._acknowledge(event.streams)
+            case Answered():
+                yield from self._answer(event)
+            case Interim():
+                yield from self._interim(event)
+            case _:
+                yield from super()._handle_event(event)
+
+    def _answer(self, event: Answered) -> Commands[None]:
+        if event.last:
+            self._unread[event.stream_id] = 0
+        if self.is_open_for_us(event.stream_id):
+            headers = [(b":status", b"%d" % event.status), *_lower(event.headers)]
+            self.h2_conn.send_headers(event.stream_id, headers, end_stream=event.end)
+            yield commands.SendData(self.conn, self.h2_conn.data_to_send())
+
+    def _interim(self, event: Interim) -> Commands[None]:
+        if self.is_open_for_us(event.stream_id):
+            self.h2_conn.send_headers(event.stream_id, [(b":status", b"%d" % event.status)])
+            yield commands.SendData(self.conn, self.h2_conn.data_to_send())
+
+    def _data(self, event: h2.events.DataReceived) -> Commands[None]:
+        yield from super()._data(event)
+        unread = self._unread.get(event.stream_id)
+        if unread is None:
+            return
+        # Clients that send all before they read would lose the answer to a reset (RFC 9113, 8.1).
+        self._unread[event.stream_id] = unread + len(event.data)
+        if unread > _UNREAD_LIMIT and not self.is_closed(event.stream_id):
+            self.h2_conn.reset_stream(event.stream_id, h2.errors.ErrorCodes.NO_ERROR)
+            self._unread.pop(event.stream_id)
+            self.streams.pop(event.stream_id, None)
+
+    def handle_h2_event(self, event: Any) -> Commands[bool]:
+        if isinstance(event, h2.events.RequestReceived):
+            yield from self._asked(event)
+            return False
+        if isinstance(event, h2.events.DataReceived):
+            yield from self._data(event)
+            return False
+        if isinstance(event, h2.events.TrailersReceived):
+            yield ReceiveHttp(Malformed(event.stream_id, "request trailers"))
+            return False
+        if isinstance(event, (h2.events.StreamEnded, h2.events.StreamReset)):
+            self._unread.pop(event.stream_id, None)
+        return (yield from super().handle_h2_event(event))
+
+    def _asked(self, event: h2.events.RequestReceived) -> Commands[None]:
+        self.streams[event.stream_id] = _http2.StreamState.HEADERS_RECEIVED
+        try:
+            head = read_h2_head(event.headers, end=event.stream_ended is not None)
+        except UnreadableError as error:
+            yield ReceiveHttp(Malformed(event.stream_id, str(error)))
+            return
+        yield ReceiveHttp(Asked(event.stream_id, head, event.stream_ended is not None))
+
+    def protocol_error(self, message: str, error_code: int = 1) -> Commands[None]:
+        """The connection breaks HTTP/2 itself: every request on it ends, and that is written down."""
+        yield ReceiveHttp(Malformed(0, message))
+        yield from super().protocol_error(message, error_code)
+
+
+class Http2Client(_Windows, _http2.Http2Client):
+    """Upstream's side."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        # What still comes for a stream that was forgotten is for nobody: number 0.
+        self.their_stream_id = defaultdict(int)
+
+    def forget(self, stream_id: int) -> None:
+        """The exchange is over."""
+        self.their_stream_id.pop(self.our_stream_id.pop(stream_id, 0), None)
+
+    @property
+    def free(self) -> bool:
+        """Whether one more request fits, so that none waits in here unseen."""
+        limit = self.provisional_max_concurrency or self.h2_conn.remote_settings.max_concurrent_streams
+        return bool(self.h2_conn.open_outbound_streams < limit)
+
+    def asked_as(self, stream_id: int) -> int:
+        """The agent's number for one of our streams."""
+        return self.their_stream_id.get(stream_id, 0)
+
+    def backlog(self, stream_id: int) -> int:
+        return super().backlog(self.our_stream_id.get(stream_id, 0))
+
+    def _handle_event(self, event: io.Event) -> Commands[None]:
+        if isinstance(event, Acknowledge):
+            yield from self._acknowledge(event.streams)
+        else:
+            yield from super()._handle_event(event)
+
+    def _handle_event2(self, event: io.Event) -> Commands[None]:
+        if isinstance(event, Released):
+            headers: list[Header] = [
+                (b":method", event.method),
+                (b":scheme", event.scheme.encode()),
+                (b":authority", event.authority),
+                (b":path", event.target),
+                *_lower(event.headers),
+            ]
+            self.h2_conn.send_headers(event.stream_id, headers, end_stream=event.end)
+            self.streams[event.stream_id] = _http2.StreamState.EXPECTING_HEADERS
+            yield commands.SendData(self.conn, self.h2_conn.data_to_send())
+        elif isinstance(event, RequestEndOfMessage) and not self.is_open_for_us(event.stream_id):
+            return
+        else:
+            yield from super()._handle_event2(event)
+
+    def handle_h2_event(self, event: Any) -> Commands[bool]:
+        if isinstance(event, h2.events.ResponseReceived):
+            yield from self._answered(event)
+            return False
+        if isinstance(event, h2.events.DataReceived):
+            yield from self._data(event)
+            return False
+        if isinstance(event, h2.events.TrailersReceived):
+            event.headers = [field for field in _plain(event.headers) if _sound([field])]
+        return (yield from super().handle_h2_event(event))
+
+    def _answered(self, event: h2.events.ResponseReceived) -> Commands[None]:
+        status = [bytes(value) for name, value in event.headers if name == b":status"]
+        headers = _plain(event.headers)
+        if len(status) != 1 or not _sound(headers) or not status[0].isdigit():
+            self.streams.pop(event.stream_id, None)
+            self.h2_conn.reset_stream(event.stream_id, h2.errors.ErrorCodes.PROTOCOL_ERROR)
+            why = "upstream's answer cannot be read: malformed headers"
+            yield ReceiveHttp(ResponseProtocolError(event.stream_id, why, ErrorCode.KILL))
+            return
+        self.streams[event.stream_id] = _http2.StreamState.HEADERS_RECEIVED
+        ended = event.stream_ended is not None
+        yield ReceiveHttp(Answered(event.stream_id, int(status[0]), b"", headers, ended))
+
+
+def _plain(fields: Iterable[tuple[Any, Any]]) -> list[Header]:
+    """Without pseudo-headers."""
+    return [(bytes(name), bytes(value)) for name, value in fields if not name.startswith(b":")]
+
+
+def _sound(headers: list[Header]) -> bool:
+    return not any(byte in value or byte in name for name, value in headers for byte in (b"\r", b"\n", b"\0"))
+
+
+def _lower(headers: list[Header]) -> list[Header]:
+    return [(name.lower(), value) for name, value in headers]
