@@ -14,7 +14,7 @@ from typing import Final
 
 _LONGEST: Final = 4096
 _SEQUENCE: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|O[@-~]|[^\[O])", re.DOTALL)
-_BEGUN: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*|O)?\Z")
+_BEGUN: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*|O)?")
 _PASTE, _PASTED = "\x1b[200~", "\x1b[201~"
 _SEQUENCES: Final = {
     "\x1b[A": "up", "\x1bOA": "up", "\x1b[B": "down", "\x1bOB": "down",
@@ -89,4 +89,6 @@ def _next(text: str) -> tuple[Key | None, int]:
     if sequence := _SEQUENCE.match(text):
         name = _SEQUENCES.get(sequence[0])
         return (Key(name) if name else None), len(sequence[0])
-    return None, 0 if _BEGUN.match(text) else 1
+    begun = _BEGUN.match(text)
+    used = begun.end() if begun else 1
+    return None, 0 if used == len(text) else used
