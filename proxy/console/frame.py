@@ -10,9 +10,10 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Final
 
-from rich.cells import cell_len
+from rich.cells import cell_len, chop_cells
 from rich.console import Console
 from rich.text import Text
 
@@ -220,8 +221,14 @@ def _scrolled(scene: Scene, body: Sequence[Text], room: int, width: int) -> list
 def _laid(scene: Scene, of: object, texts: Iterable[Text], width: int) -> Sequence[Text]:
     """All lines of a long text at this width; worked out once, since an agent chose how long it is."""
     if scene.laid is None or scene.laid[0] is not of or scene.laid[1] != width:
-        scene.laid = (of, width, [line for text in texts for line in _wrapped(text, width)])
+        scene.laid = (of, width, [line for text in texts for line in _folded(text, width)])
     return scene.laid[2]
+
+
+def _folded(text: Text, width: int) -> Sequence[Text]:
+    """A line cut at the edge and nowhere else, so that it is seen as it was written."""
+    ends = list(accumulate(map(len, chop_cells(text.plain, max(2, width)))))
+    return list(text.divide(ends[:-1])) if len(ends) > 1 else [text]
 
 
 def _wrapped(text: Text, width: int) -> list[Text]:

@@ -6,9 +6,11 @@ A console over a desk in memory, steered from a test over a unix socket.
 
 import asyncio
 import json
+import os
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 from memory_desk import MemoryDesk, hold_view
 
@@ -60,7 +62,10 @@ async def main(path):
     steering = asyncio.ensure_future(obey(desk, reader, writer))
     try:
         ending = await run_console(desk, title="sluice", clock=time.time)
-        print(f"ending: {ending.value}", flush=True)
+        if out := os.environ.get("SLUICE_TEST_OUT"):
+            Path(out).write_text(ending.value)
+        else:
+            print(f"ending: {ending.value}", flush=True)
     finally:
         steering.cancel()
 

@@ -55,6 +55,7 @@ class Screen:
         self.raw = b""
         self.steering, _ = listener.accept()
         listener.close()
+        self.steering.settimeout(DEADLINE)
         self.lines = self.steering.makefile("rb")
 
     def do(self, what, **command):
