@@ -235,23 +235,9 @@ def test_deletions_are_allowed_only_where_they_are_named(policy: Policy) -> None
 
 
 SETTINGS = [
-    "acl",
-    "policy",
-    "publicAccessBlock",
-    "ownershipControls",
-    "lifecycle",
-    "replication",
-    "versioning",
-    "encryption",
-    "notification",
-    "logging",
-    "website",
-    "cors",
-    "object-lock",
-    "retention",
-    "legal-hold",
-    "requestPayment",
-    "inventory",
+    *("acl", "policy", "publicAccessBlock", "ownershipControls", "lifecycle", "replication", "versioning"),
+    *("encryption", "notification", "logging", "website", "cors", "object-lock", "retention", "legal-hold"),
+    *("requestPayment", "inventory"),
 ]
 
 
@@ -260,6 +246,18 @@ def test_a_buckets_setting_waits_as_one(policy: Policy, setting: str) -> None:
     url = f"https://bucket.s3.eu-central-1.amazonaws.com/?{setting}"
     assert "s3-settings" in answer(policy, request("PUT", url, (), b"<x/>")).rules
     assert answer(policy, request("GET", url)).decision == "allow"
+
+
+STORAGE_SETTINGS = [
+    *("delete", "acl", "lifecycle", "encryptionConfig", "website", "cors", "logging"),
+    *("predefinedAcl", "predefinedDefaultObjectAcl"),
+]
+
+
+@pytest.mark.parametrize("setting", STORAGE_SETTINGS)
+def test_a_setting_of_cloud_storage_waits_as_one(policy: Policy, setting: str) -> None:
+    url = f"https://bucket.storage.googleapis.com/?{setting}"
+    assert "gcp-storage-xml" in answer(policy, request("POST", url, (), b"<x/>")).rules
 
 
 GRANTS = [
@@ -354,6 +352,52 @@ def test_a_server_in_the_body_waits_at_every_endpoint_that_reads_json(policy: Po
                 assert answer(policy, request("POST", url, kind, body)).decision == "hold", url
                 asked += 1
     assert asked > 60
+
+
+# Every place in a body where a provider may read the name of a server or of somebody else's service.
+SERVERS = [
+    '{"mcp_servers": [{"url": "https://example.org"}]}',
+    '{"mcp_servers": [{"name": "stored"}]}',
+    '{"mcpServers": {"a": {"url": "https://example.org"}}}',
+    '{"connectors": [{"id": "a"}]}',
+    '{"tools": [{"server_url": "https://example.org"}]}',
+    '{"tools": {"server_url": "https://example.org"}}',
+    '{"tools": [{"SERVER_URL": "https://example.org"}]}',
+    '{"tools": [{"server_url": ""}]}',
+    '{"tools": [{"tunnel_id": "a"}]}',
+    '{"tools": [{"connector_id": "a"}]}',
+    '{"tools": [{"type": "mcp_server", "url": "https://example.org"}]}',
+    '{"tools": [{"mcp_servers": [{"name": "a"}]}]}',
+    '{"tools": [{"mcpServers": [{"name": "a"}]}]}',
+    '{"tools": [{"type": "namespace", "tools": [{"server_url": "https://example.org"}]}]}',
+    '{"tools": [{"type": "namespace", "tools": [{"connector_id": "a"}]}]}',
+    '{"tools": [{"environment": {"network_policy": {"allowed_domains": ["example.org"]}}}]}',
+    '{"tools": [{"container": {"network_policy": {"allowed_domains": ["example.org"]}}}]}',
+    '{"session": {"tools": [{"server_url": "https://example.org"}]}}',
+    '{"response": {"tools": [{"server_url": "https://example.org"}]}}',
+    '{"additionalModelRequestFields": {"mcp_servers": [{"url": "https://example.org"}]}}',
+]
+NO_SERVERS = [
+    "{}",
+    '{"mcp_servers": [], "tools": []}',
+    '{"tools": [{"type": "function", "function": {"name": "f", "parameters": {"url": "https://example.org"}}}]}',
+    '{"messages": [{"role": "user", "content": "server_url: https://example.org"}]}',
+    '{"messages": [{"content": [{"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}]}]}',
+]
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"), [(b, "hold") for b in SERVERS] + [(b, "allow") for b in NO_SERVERS]
+)
+def test_a_body_waits_when_it_names_a_server_wherever_that_stands(
+    policy: Policy, body: str, expected: str
+) -> None:
+    asked = request(
+        "POST", "https://api.openai.com/v1/responses", [("content-type", "application/json")], body.encode()
+    )
+    got = answer(policy, asked)
+    assert got.decision == expected
+    assert ("model-calls-another-server" in got.rules) == (expected == "hold")
 
 
 @dataclass
