@@ -74,7 +74,7 @@ def parse(name: str) -> Field:
         depth = root.count(".") + 1
         if ".".join(steps[:depth]) == root:
             return _below(root, name, steps, depth)
-    raise UnknownFieldError(f"unknown field '{name}'", did_you_mean(name, (*SCALARS, *FIXED, *OPEN)))
+    raise UnknownFieldError(f"unknown field '{name}'", _meant(name, steps))
 
 
 def _split(name: str) -> Field:
@@ -117,13 +117,19 @@ def _below(root: str, name: str, steps: Field, depth: int) -> Field:
     return steps
 
 
+def _meant(name: str, steps: Field) -> str:
+    """A nearly right root is set right; else the nearest name there is."""
+    roots = dict.fromkeys(known.partition(".")[0] for known in (*SCALARS, *FIXED, *OPEN))
+    near = difflib.get_close_matches(steps[0].lower(), roots, n=1)
+    if len(steps) > 1 and steps[0] not in roots and near and near[0] not in SCALARS:
+        return f"did you mean '{near[0]}.{name.partition('.')[2]}'?"
+    return did_you_mean(name, (*SCALARS, *FIXED, *OPEN))
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """``did you mean 'method'?`` for a word that is nearly one of those known, else them all."""
+    """``did you mean 'method'?`` for a word that is nearly one of those known, else a few of them."""
     options = list(known)
-    near = difflib.get_close_matches(word.lower(), options, n=1, cutoff=0.6)
-    if not near and "." in word:
-        near = difflib.get_close_matches(word.partition(".")[0].lower(), options, n=1, cutoff=0.75)
-    if near:
+    if near := difflib.get_close_matches(word.lower(), options, n=1):
         return f"did you mean '{near[0]}'?"
     return f"known: {', '.join(options)}" if len(options) <= 12 else ""
 
