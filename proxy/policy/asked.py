@@ -21,9 +21,8 @@ from proxy.policy.verdict import Effect, Verdict
 BODY_LIMIT: Final = 10 * 1024 * 1024
 NO_FACTS: Final = Facts()
 
-_URL: Final = re.compile(
-    r"(https?)://(\[[^\]/?#]*\]|[^\[\]:/?#]*)(?::([^/?#]*))?(.*)", re.IGNORECASE | re.DOTALL
-)
+_URL: Final = re.compile(r"(https?)://([^/?#]+)(.*)", re.IGNORECASE | re.DOTALL)
+_AUTHORITY: Final = re.compile(r"(\[[^\[\]]*\]|[^\[\]:@]+)(?::([^@]*))?")
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _PORTS: Final = {"http": 80, "https": 443}
 
@@ -42,19 +41,20 @@ def request(
     Only what cannot be sent at all is refused here (SluiceError); all else is for the decoder to judge.
     """
     found = _URL.fullmatch(url)
-    if found is None or "@" in found[2] or not found[2]:
+    authority = _AUTHORITY.fullmatch(found[2]) if found else None
+    if found is None or authority is None:
         raise fail(
             f"'{url[:200]}' is no URL of a request", fix="write it as in https://api.example.com/v1/items"
         )
-    scheme, host, rest = found[1].lower(), found[2], found[4]
+    scheme, host, rest = found[1].lower(), authority[1], found[3]
     target = rest if rest.startswith("/") else f"/{rest}"
     try:
-        port = _PORTS[scheme] if found[3] is None else read_port(found[3])
+        port = _PORTS[scheme] if authority[2] is None else read_port(authority[2])
         sent = [(_name(name), _value(value)) for name, value in headers]
         names = {name.lower() for name, _ in sent}
         if b"host" not in names:
-            authority = host if port == _PORTS[scheme] else f"{host}:{port}"
-            sent.insert(0, (b"host", authority.encode("utf-8")))
+            named = host if port == _PORTS[scheme] else f"{host}:{port}"
+            sent.insert(0, (b"host", named.encode("utf-8")))
         if body and not names & {b"content-length", b"transfer-encoding"}:
             sent.append((b"content-length", b"%d" % len(body)))
         bare = host.removeprefix("[").removesuffix("]")

@@ -67,7 +67,7 @@ def test_the_example_of_the_reference_loads_as_it_reads():
     ("lines", "what", "fix"),
     [
         ({"metod": "POST"}, "unknown field 'metod' in rule 'a-rule'", ""),
-        ({"match": "{metod: A}"}, "unknown field 'metod' in match of rule 'a-rule'", "did you mean 'method'?"),
+        ({"match": "{pot: 1}"}, "unknown field 'pot' in match of rule 'a-rule'", "did you mean 'port'?"),
         ({"name": "Not_Kebab"}, "the name 'Not_Kebab' is not kebab-case (as in refunds-wait)", ""),
         ({"name": "default"}, "a rule named 'default'", ""),
         ({"why": None}, "rule 'a-rule' has no why", "add: why:"),
