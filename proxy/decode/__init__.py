@@ -24,30 +24,30 @@ __all__ = ["ALL_SEEN", "Facts", "Seen", "Unreadable", "decode"]
 class Seen(Protocol):
     """What has been released before, by agent; a fold over the ledger (`proxy.ledger.seen`)."""
 
-    def host(self, agent: str | None, host: str) -> bool:
-        """Whether this agent has used this host."""
+    def new_host(self, agent: str | None, host: str) -> bool:
+        """Whether this agent has not been let through to this host before."""
         ...
 
-    def operation(self, agent: str | None, host: str, operation: str) -> bool:
-        """Whether this agent has done this at this host."""
+    def new_operation(self, agent: str | None, host: str, operation: str) -> bool:
+        """Whether this agent has not been let do this at this host before."""
         ...
 
-    def credential(self, agent: str | None, host: str, credential: str) -> bool:
-        """Whether this agent has used this credential (its keyed hash) at this host."""
+    def other_credential(self, agent: str | None, host: str, credential: str) -> bool:
+        """Whether this is another credential (its keyed hash) than this agent's first one at this host."""
         ...
 
 
 class _Everything:
     """Without a ledger nothing is first seen (`policy explain`, cases)."""
 
-    def host(self, agent: str | None, host: str) -> bool:
-        return True
+    def new_host(self, agent: str | None, host: str) -> bool:
+        return False
 
-    def operation(self, agent: str | None, host: str, operation: str) -> bool:
-        return True
+    def new_operation(self, agent: str | None, host: str, operation: str) -> bool:
+        return False
 
-    def credential(self, agent: str | None, host: str, credential: str) -> bool:
-        return True
+    def other_credential(self, agent: str | None, host: str, credential: str) -> bool:
+        return False
 
 
 ALL_SEEN: Final[Seen] = _Everything()
@@ -243,11 +243,11 @@ def _first_seen(
     def read(name: Field) -> Reading:
         match name:
             case ("host",):
-                return text(not seen.host(agent, host))
+                return text(seen.new_host(agent, host))
             case ("operation",):
-                return text(not seen.operation(agent, host, operation))
+                return text(seen.new_operation(agent, host, operation))
             case ("credential",):
-                return text(any(not seen.credential(agent, host, one) for one in credentials))
+                return text(any(seen.other_credential(agent, host, one) for one in credentials))
             case _:
                 return UNKNOWN
 

@@ -45,7 +45,7 @@ class Seen:
         if host:
             self._learn(("host", agent, host))
         if operation:
-            self._learn(("operation", agent, operation))
+            self._learn(("operation", agent, host, operation))
         if host and credential:
             self._learn(("credential", agent, host, credential))
             if (agent, host) not in self._first and not self.full:
@@ -59,9 +59,9 @@ class Seen:
         """Whether this agent has not been let through to this host before."""
         return ("host", agent or "", host) not in self._members
 
-    def new_operation(self, agent: str | None, operation: str) -> bool:
-        """Whether this agent has not been let do this before."""
-        return ("operation", agent or "", operation) not in self._members
+    def new_operation(self, agent: str | None, host: str, operation: str) -> bool:
+        """Whether this agent has not been let do this at this host before."""
+        return ("operation", agent or "", host, operation) not in self._members
 
     def new_credential(self, agent: str | None, host: str, credential: str) -> bool:
         """Whether this agent has not used this credential at this host before."""
@@ -71,10 +71,10 @@ class Seen:
         """
         Whether this is another credential than the first one of this agent at this host.
 
-        The first one ever is not another one, but for when nothing more can be learned.
+        Where there was none yet it is another one too: what the first one is, is learned from
+        what was released, and until then nobody has said that it may be this one.
         """
-        first = self._first.get((agent or "", host))
-        return self.full if first is None else first != credential
+        return self._first.get((agent or "", host)) != credential
 
 
 def fold(decided: Iterable[Fields], limit: int = LIMIT) -> Seen:

@@ -12,7 +12,7 @@ from typing import Final
 from proxy.errors import Problem, SluiceError
 from proxy.policy.evaluate import Policy
 from proxy.policy.load import load_texts
-from proxy.policy.source import MAX_BYTES
+from proxy.policy.source import MAX_BYTES, Listing, Mistakes, Node, Scalar, Table, read
 
 CASES: Final = "_cases.yaml"
 MAX_FILES: Final = 2_000
@@ -87,3 +87,44 @@ def _bytes(path: Path) -> bytes:
         raise OSError(0, "it is no regular file")
     with path.open("rb") as file:
         return file.read(MAX_BYTES + 1)
+
+
+type Stamp = tuple[tuple[str, int, int, int], ...]
+
+
+def stamp(paths: Sequence[Path]) -> Stamp:
+    """What tells that policy files have changed, without reading them; a missing file is a change."""
+    stamps = []
+    for path in _below(paths):
+        try:
+            found = path.stat()
+        except OSError:
+            continue
+        stamps.append((str(path), found.st_mtime_ns, found.st_size, found.st_ino))
+    return tuple(stamps)
+
+
+def load_document(path: Path) -> object:
+    """
+    Another file in the policies' strict YAML (`reviewers.yaml`): mappings, lists and texts.
+
+    Raises SluiceError with every mistake.
+    """
+    mistakes = Mistakes()
+    (raw,) = _read([path], "YAML", [path]).values()
+    node = read(str(path), raw, mistakes)
+    if mistakes.problems or node is None:
+        raise SluiceError(*mistakes.in_order())
+    return _plain(node)
+
+
+def _plain(node: Node) -> object:
+    match node:
+        case Scalar():
+            return node.text
+        case Listing():
+            return [_plain(item) for item in node.items]
+        case Table():
+            return {key.text: _plain(value) for key, value in node.entries}
+        case _:
+            return None

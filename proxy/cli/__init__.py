@@ -1,0 +1,58 @@
+"""
+The command line: parse, call, print. No logic.
+
+Results go to stdout, talk to stderr behind ``sluice: ``. Exit status: `proxy.errors.Exit`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+from proxy.cli import deciding, ledgers, policies, starting
+from proxy.cli.parser import build
+from proxy.errors import Exit, SluiceError
+from proxy.render import emit, printer, problem_lines
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; its exit status."""
+    logging.basicConfig(level=logging.WARNING, format="sluice: %(levelname)s: %(message)s", stream=sys.stderr)
+    for noisy in ("mitmproxy", "asyncio", "hpack"):
+        logging.getLogger(noisy).setLevel(logging.CRITICAL)
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        arguments = build().parse_args(words)
+        return _run(arguments, words)
+    except SluiceError as error:
+        talk = printer(sys.stderr, os.environ)
+        for problem in error.problems:
+            emit(talk, list(problem_lines(problem)))
+        return int(error.exit)
+    except BrokenPipeError:
+        # Whoever read our output has seen enough (`| head`).
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return int(Exit.YES)
+    except KeyboardInterrupt:
+        return 130
+
+
+def _run(arguments: argparse.Namespace, words: list[str]) -> int:
+    match arguments.verb:
+        case "up":
+            return starting.up(arguments)
+        case "run":
+            return starting.run(arguments, words)
+        case "demo":
+            return starting.demo(arguments)
+        case "doctor":
+            return starting.doctor(arguments)
+        case "policy":
+            return policies.VERBS[arguments.action](arguments)
+        case "ledger":
+            return ledgers.VERBS[arguments.action](arguments)
+        case verb:
+            return deciding.VERBS[verb](arguments)

@@ -1,0 +1,316 @@
+"""Verbs and flags of the command line, with their help texts."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, NoReturn
+
+from proxy import __version__
+from proxy.errors import fail
+from proxy.serve.config import Config, Resolve
+from proxy.state import state_folder
+
+_SIZE: Final = re.compile(r"(\d{1,12})\s*(B|KiB|MiB|GiB|K|M|G)?", re.IGNORECASE)
+_UNITS: Final = {"": 1, "b": 1, "k": 2**10, "kib": 2**10, "m": 2**20, "mib": 2**20, "g": 2**30, "gib": 2**30}
+
+_EPILOG: Final = """\
+the two things to know:
+  sluice run -- COMMAND     start an agent behind the gate
+  sluice up                 the gate and the reviewer's console in this terminal
+
+exit status: 0 yes, 1 no, 2 wrong usage or input, 3 no running proxy could be reached
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with our form of message: what, and how to get help."""
+
+    def error(self, message: str) -> NoReturn:
+        """Wrong usage: exit 2."""
+        raise fail(message, fix=f"{self.prog} --help")
+
+
+def build() -> Parser:
+    """The whole command line."""
+    parser = Parser(
+        prog="sluice",
+        description="Holds an agent's risky API calls until a person decides.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"sluice {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=Parser)
+    _running(verbs)
+    _deciding(verbs)
+    _policy(verbs)
+    _ledger(verbs)
+    return parser
+
+
+type Verbs = argparse._SubParsersAction[Parser]
+
+
+def _verb(verbs: Verbs, name: str, help: str, *, state: bool = False, json: bool = False) -> Parser:
+    parser = verbs.add_parser(name, help=help, description=help[:1].upper() + help[1:] + ".")
+    if state:
+        _state(parser)
+    if json:
+        parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    return parser
+
+
+def _state(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--state",
+        type=Path,
+        metavar="DIR",
+        help="state folder (default: $SLUICE_STATE, else ~/.local/state/sluice)",
+    )
+
+
+def _gate_flags(parser: argparse.ArgumentParser) -> None:
+    _state(parser)
+    add = parser.add_argument
+    add(
+        "--policy",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="policy file or folder; repeatable",
+    )
+    add(
+        "--listen",
+        type=_address,
+        default=("127.0.0.1", 8080),
+        metavar="HOST:PORT",
+        help="default 127.0.0.1:8080; port 0 takes a free one",
+    )
+    add("--ledger", type=Path, metavar="FILE", help="default: ledger.db in the state folder")
+    add("--no-console", action="store_true", help="print one JSON line when ready, and nothing after it")
+    add("--shadow", action="store_true", help="let everything flow, record what would have been held")
+    add(
+        "--resolve",
+        type=_resolve,
+        action="append",
+        default=[],
+        metavar="HOST:PORT:ADDR:PORT",
+        help="connect to ADDR:PORT for HOST:PORT; repeatable",
+    )
+    add("--upstream-ca", type=Path, metavar="FILE", help="a CA more that upstreams may present (PEM)")
+    add(
+        "--body-limit",
+        type=_size,
+        default=10 * 2**20,
+        metavar="SIZE",
+        help="longest body that is read to be judged (default 10MiB)",
+    )
+    add(
+        "--hold-memory",
+        type=_size,
+        default=256 * 2**20,
+        metavar="SIZE",
+        help="memory that waiting bodies share (default 256MiB)",
+    )
+    add(
+        "--reload",
+        choices=("ask", "auto"),
+        default="ask",
+        help="a changed policy waits for a reviewer, or is in force at once",
+    )
+    add(
+        "--record",
+        choices=("fast", "strict"),
+        default="fast",
+        help="allowed requests wait for the disk too (strict)",
+    )
+    add("--review-group", metavar="GROUP", help="members of this group may review")
+
+
+def _running(verbs: Verbs) -> None:
+    _gate_flags(_verb(verbs, "up", "the gate, and the reviewer's console in this terminal"))
+    run = _verb(verbs, "run", "start an agent behind a gate: the one running on --state, or its own")
+    _gate_flags(run)
+    run.add_argument(
+        "command", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="the agent, and its arguments"
+    )
+    demo = _verb(verbs, "demo", "a fake bank, mail and file API, an agent that uses them, and the console")
+    demo.add_argument("--yes", action="store_true", help="decide by itself: needs no terminal")
+    doctor = _verb(
+        verbs, "doctor", "proves the path end to end and says what is wrong", state=True, json=True
+    )
+    doctor.add_argument(
+        "--listen",
+        type=_address,
+        default=("127.0.0.1", 8080),
+        metavar="HOST:PORT",
+        help="the address to look at",
+    )
+
+
+def _deciding(verbs: Verbs) -> None:
+    review = _verb(verbs, "review", "the reviewer's console on a running proxy", state=True)
+    _verb(verbs, "holds", "what is waiting", state=True, json=True)
+    show = _verb(verbs, "show", "one hold, whole", state=True, json=True)
+    show.add_argument("id", metavar="ID", help="any unique prefix of the hold's id")
+    answers = [review]
+    for name, help in (("approve", "release a hold"), ("deny", "refuse a hold, with a reason for the agent")):
+        answer = _verb(verbs, name, help, state=True, json=True)
+        answer.add_argument("id", metavar="ID", help="any unique prefix of the hold's id")
+        answer.add_argument(
+            "--reason", default="", metavar="TEXT", help="goes to the agent and into the ledger"
+        )
+        answers.append(answer)
+    for answer in answers:
+        answer.add_argument("--as", dest="name", metavar="NAME", help="which of your names in reviewers.yaml")
+    for name, help in (("pause", "refuse everything until: sluice resume"), ("resume", "end a pause")):
+        pause = _verb(verbs, name, help, state=True)
+        pause.add_argument(
+            "--agent", metavar="NAME", help="of this agent only, as the holds name it (uid:NAME)"
+        )
+
+
+def _policy(verbs: Verbs) -> None:
+    inner = _verb(verbs, "policy", "check, test, explain and accept policies").add_subparsers(
+        dest="action", metavar="ACTION", required=True, parser_class=Parser
+    )
+    for name, help in (
+        ("check", "every error as file:line:column: what; then why and fix"),
+        ("test", "the cases beside the policies; no case found is a failure"),
+    ):
+        verb = _verb(inner, name, help, json=True)
+        verb.add_argument(
+            "paths",
+            nargs="*",
+            type=Path,
+            metavar="PATH",
+            help="default: ./policies, else your own, else the packaged ones",
+        )
+    accept = _verb(inner, "accept", "take the changed policy", state=True)
+    accept.add_argument("--as", dest="name", metavar="NAME", help="which of your names in reviewers.yaml")
+    _verb(inner, "schema", "the JSON Schema for editors")
+    explain = _verb(inner, "explain", "what the policy says of a request, and why", json=True)
+    add = explain.add_argument
+    add(
+        "--policy",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="policy file or folder; repeatable",
+    )
+    add("--ledger", type=Path, metavar="FILE", help="for first-seen markers")
+    add("--agent", metavar="NAME", help="who asks, as the ledger names it (uid:NAME)")
+    add("--all", action="store_true", help="also the rules that do not name the host")
+    add(
+        "-H",
+        dest="headers",
+        action="append",
+        default=[],
+        metavar="'Name: value'",
+        help="a header; repeatable",
+    )
+    body = explain.add_mutually_exclusive_group()
+    body.add_argument("-d", dest="data", metavar="BODY", help="the body")
+    body.add_argument("--data-file", type=Path, metavar="FILE", help="the body from a file")
+    add(
+        "--from",
+        dest="source",
+        type=Path,
+        metavar="FILE.jsonl",
+        help="a decision for each line, as JSON lines (- for stdin)",
+    )
+    add("method", nargs="?", metavar="METHOD")
+    add("url", nargs="?", metavar="URL")
+
+
+def _ledger(verbs: Verbs) -> None:
+    inner = _verb(verbs, "ledger", "show, verify and export the ledger").add_subparsers(
+        dest="action", metavar="ACTION", required=True, parser_class=Parser
+    )
+    show = _verb(inner, "show", "the entries, newest last", state=True, json=True)
+    show.add_argument("--follow", action="store_true", help="go on as entries come")
+    verify = _verb(
+        inner,
+        "verify",
+        "prove that nothing was changed: exit 1 names the first bad entry",
+        state=True,
+        json=True,
+    )
+    export = _verb(inner, "export", "write the entries out", state=True)
+    for verb in (show, verify, export):
+        verb.add_argument(
+            "file", nargs="?", type=Path, metavar="FILE", help="default: ledger.db in the state folder"
+        )
+    export.add_argument(
+        "--format",
+        choices=("jsonl", "csv"),
+        default="jsonl",
+        help="jsonl verifies by itself; csv is for reading",
+    )
+    export.add_argument("-o", dest="output", type=Path, metavar="OUT", help="default: standard output")
+    export.add_argument(
+        "--kind", action="append", default=[], metavar="KIND", help="only entries of this kind; repeatable"
+    )
+
+
+# -- values ----------------------------------------------------------------------------
+
+
+def folder(arguments: argparse.Namespace) -> Path:
+    """The state folder that a command line means."""
+    return state_folder(arguments.state, os.environ)
+
+
+def config(arguments: argparse.Namespace, policy: Callable[[list[Path]], tuple[Path, ...]]) -> Config:
+    """The flags of `up` and `run` as a Config; `policy` finds the files where none are named."""
+    host, port = arguments.listen
+    state = folder(arguments)
+    return Config(
+        policy=policy(arguments.policy),
+        host=host,
+        port=port,
+        state=state,
+        ledger=arguments.ledger or state / "ledger.db",
+        console=not arguments.no_console,
+        shadow=arguments.shadow,
+        resolve=tuple(arguments.resolve),
+        upstream_ca=arguments.upstream_ca,
+        body_limit=arguments.body_limit,
+        hold_memory=arguments.hold_memory,
+        reload=arguments.reload,
+        strict=arguments.record == "strict",
+        review_group=arguments.review_group,
+    )
+
+
+def _size(text: str) -> int:
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise argparse.ArgumentTypeError(f"'{text}' is no size; write 10MiB or 512K")
+    return int(match[1]) * _UNITS[(match[2] or "").lower()]
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, port = _host_port(text)
+    return host, port
+
+
+def _host_port(text: str) -> tuple[str, int]:
+    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]]+)):(\d{1,5})", text)
+    if match is None or int(match[3]) > 65_535:
+        raise argparse.ArgumentTypeError(f"'{text}' is no HOST:PORT; write 127.0.0.1:8080 or [::1]:8080")
+    return match[1] or match[2], int(match[3])
+
+
+def _resolve(text: str) -> Resolve:
+    match = re.fullmatch(r"((?:\[[^\]]+\]|[^:\[\]]+):\d{1,5}):((?:\[[^\]]+\]|[^:\[\]]+):\d{1,5})", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"'{text}' is no HOST:PORT:ADDR:PORT; IPv6 stands in brackets")
+    host, port = _host_port(match[1])
+    address, to = _host_port(match[2])
+    return Resolve(host.lower(), port, address, to)

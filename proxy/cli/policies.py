@@ -1,0 +1,201 @@
+"""Verbs about policies: check, test, explain, accept, schema."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Final
+
+from proxy import policy as room
+from proxy.cli.parser import folder
+from proxy.control import ControlDesk
+from proxy.decode import ALL_SEEN, Facts
+from proxy.errors import Exit, SluiceError, fail
+from proxy.ledger import read, seen
+from proxy.render import CaseResult, case_lines, emit, explain_lines, printer
+from proxy.render import Explanation as Shown
+from proxy.serve.paths import looked_at_paths
+
+_MAX_BODY: Final = 64 * 2**20
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    paths = looked_at_paths(arguments.paths)
+    try:
+        policy = room.load(paths)
+    except SluiceError as error:
+        if arguments.json:
+            for problem in error.problems:
+                print(
+                    json.dumps(
+                        {"where": problem.where, "what": problem.what, "why": problem.why, "fix": problem.fix}
+                    )
+                )
+        else:
+            raise
+        return int(error.exit)
+    _say(f"{_named(paths)}: {len(policy.rules)} rules, no mistakes")
+    if arguments.json:
+        print(json.dumps({"rules": len(policy.rules), "policy": policy.digest}))
+    return int(Exit.YES)
+
+
+def _test(arguments: argparse.Namespace) -> int:
+    paths = looked_at_paths(arguments.paths)
+    results = room.run_cases(room.load(paths), room.read_cases(paths))
+    if arguments.json:
+        for one in results:
+            print(json.dumps(_case_json(one)))
+    else:
+        emit(printer(sys.stdout, os.environ), list(case_lines([_case(one) for one in results])))
+    return int(Exit.YES if results and all(one.passed for one in results) else Exit.NO)
+
+
+def _case(one: room.Result) -> CaseResult:
+    rule = f" by {one.rule}" if one.rule else ""
+    rules = f" by {', '.join(one.rules)}" if one.rules else ""
+    why = f"expected {one.expected}{rule}, got {one.got}{rules}: {one.why}"
+    return CaseResult(one.name, one.passed, one.at, why)
+
+
+def _case_json(one: room.Result) -> dict[str, object]:
+    return {
+        "name": one.name,
+        "passed": one.passed,
+        "expected": one.expected,
+        "got": one.got,
+        "rule": one.rule,
+        "rules": one.rules,
+        "where": one.at,
+        "why": one.why,
+    }
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    policy = room.load(looked_at_paths(arguments.policy))
+    facts = _facts(arguments.ledger)
+    if arguments.source is not None:
+        return _explain_lines(policy, facts, arguments.source)
+    if arguments.method is None or arguments.url is None:
+        raise fail("no request to explain", fix="sluice policy explain METHOD URL, or --from FILE.jsonl")
+    asked = room.request(
+        arguments.method, arguments.url, _headers(arguments.headers), _body(arguments), agent=arguments.agent
+    )
+    found = room.explain(policy, asked, facts, every_rule=arguments.all)
+    if arguments.json:
+        print(json.dumps(_explained(found)))
+    else:
+        emit(printer(sys.stdout, os.environ), list(explain_lines(_shown(found))))
+    return int(Exit.YES)
+
+
+def _explained(found: room.Explanation) -> dict[str, object]:
+    answer = found.answer
+    return {
+        "decision": answer.decision,
+        "rule": answer.rule,
+        "rules": answer.rules,
+        "why": answer.why,
+        "operation": answer.action.operation,
+        "readings": [
+            {"rule": one.rule, "then": str(one.then), "applies": one.applies, "line": one.line, "at": one.at}
+            for one in found.readings
+        ],
+    }
+
+
+def _shown(found: room.Explanation) -> Shown:
+    answer = found.answer
+    words = {True: "applies", False: "does not apply", None: "unknown"}
+    steps = [
+        f"{one.then} {one.rule}: {words[one.applies]}{f': {one.line}' if one.line else ''}  ({one.at})"
+        for one in found.readings
+    ]
+    return Shown(answer.decision, answer.rule, answer.rules, answer.why, answer.action.operation, steps)
+
+
+def _explain_lines(policy: room.Policy, facts: Facts, source: Path) -> int:
+    try:
+        opened = nullcontext(sys.stdin.buffer) if str(source) == "-" else source.open("rb")
+    except OSError as error:
+        raise fail(f"'{source}' cannot be read: {error.strerror}") from None
+    with opened as lines:
+        for answer in room.from_lines(policy, lines, facts):
+            sys.stdout.write(answer + "\n")
+    return int(Exit.YES)
+
+
+def _facts(ledger: Path | None) -> Facts:
+    """What a ledger says has been seen; without one nothing is first seen."""
+    if ledger is None:
+        return Facts(ALL_SEEN)
+    with read.reading(ledger) as connection:
+        decided = read.entries(connection, read.Filter(kinds=frozenset({"decided"})))
+        return Facts(seen.fold(fields for _, fields in decided))
+
+
+def _headers(given: Iterable[str]) -> list[tuple[str, str]]:
+    pairs = []
+    for line in given:
+        name, colon, value = line.partition(":")
+        if not colon:
+            raise fail(f"'{line[:100]}' is no header", fix="write it as -H 'Name: value'")
+        pairs.append((name.strip(), value.strip()))
+    return pairs
+
+
+def _body(arguments: argparse.Namespace) -> bytes:
+    if arguments.data_file is None:
+        return (arguments.data or "").encode("utf-8", "surrogateescape")
+    try:
+        with arguments.data_file.open("rb") as file:
+            body: bytes = file.read(_MAX_BODY + 1)
+    except OSError as error:
+        raise fail(f"'{arguments.data_file}' cannot be read: {error.strerror}") from None
+    if len(body) > _MAX_BODY:
+        raise fail(
+            f"'{arguments.data_file}' is over {_MAX_BODY} bytes", fix="cut it: it would be too_large anyway"
+        )
+    return body
+
+
+def _accept(arguments: argparse.Namespace) -> int:
+    desk = ControlDesk(folder(arguments) / "control.sock", arguments.name)
+
+    async def accept() -> str:
+        before = await desk.status()
+        if before.policy_change:
+            _say(f"taking:\n{before.policy_change}")
+        after = await desk.accept(before.policy_next or None)
+        return after.policy
+
+    _say(f"in force: policy {asyncio.run(accept())[:12]}")
+    return int(Exit.YES)
+
+
+def _schema(_: argparse.Namespace) -> int:
+    print(json.dumps(room.schema(), indent=2))
+    return int(Exit.YES)
+
+
+def _say(text: str) -> None:
+    print(f"sluice: {text}", file=sys.stderr)
+
+
+def _named(paths: Iterable[Path]) -> str:
+    return ", ".join(map(str, paths))
+
+
+VERBS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
+    "check": _check,
+    "test": _test,
+    "explain": _explain,
+    "accept": _accept,
+    "schema": _schema,
+}

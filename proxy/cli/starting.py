@@ -1,0 +1,82 @@
+"""Verbs that start something: up, run, demo, doctor."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+import time
+from typing import Final
+
+from proxy.cli.parser import config, folder
+from proxy.console import run_console
+from proxy.errors import Exit, fail
+from proxy.policy import load
+from proxy.serve import run_console_or_wait
+from proxy.serve.paths import enforced_paths
+from proxy.wire import Desk
+
+_SAME_ACCOUNT: Final = (
+    "sluice: anything under this account that runs outside 'sluice run' can approve; "
+    "start agents with: sluice run -- COMMAND"
+)
+
+
+def up(arguments: argparse.Namespace) -> int:
+    """`sluice up`."""
+    settings = config(arguments, enforced_paths)
+    print(_SAME_ACCOUNT, file=sys.stderr)
+    if not settings.console:
+        asyncio.run(run_console_or_wait(settings, None))
+        return int(Exit.YES)
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise fail(
+            "the console needs a terminal",
+            "nobody could answer here",
+            "sluice up --no-console, and answer with: sluice review, approve, deny",
+        )
+
+    async def console(desk: Desk) -> None:
+        await run_console(desk, title="sluice up", clock=time.time)
+
+    asyncio.run(run_console_or_wait(settings, console))
+    return int(Exit.YES)
+
+
+def run(arguments: argparse.Namespace, words: list[str]) -> int:
+    """`sluice run -- COMMAND`."""
+    from proxy.run import Launch, run
+
+    command = arguments.command[1:] if arguments.command[:1] == ["--"] else arguments.command
+    if not command:
+        raise fail("no command to run", fix="sluice run -- COMMAND")
+    policy = load(arguments.policy).digest if arguments.policy else None
+    return run(Launch(tuple(command), folder(arguments), _flags(words, arguments), policy))
+
+
+def _flags(words: list[str], arguments: argparse.Namespace) -> tuple[str, ...]:
+    """The flags of `up` among the words, as they were given, but for --state."""
+    given = words[1 : len(words) - len(arguments.command)]
+    kept: list[str] = []
+    skip = False
+    for word in given:
+        if skip or word == "--state":
+            skip = not skip
+        elif not word.startswith("--state="):
+            kept.append(word)
+    return tuple(kept)
+
+
+def demo(arguments: argparse.Namespace) -> int:
+    """`sluice demo`."""
+    from proxy.demo import demo
+
+    return demo(yes=arguments.yes)
+
+
+def doctor(arguments: argparse.Namespace) -> int:
+    """`sluice doctor`."""
+    from proxy.doctor import doctor
+
+    return doctor(folder(arguments), arguments.listen, as_json=arguments.json, environment=os.environ)

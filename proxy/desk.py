@@ -1,0 +1,272 @@
+"""
+The reviewers' desk in this process: what they see, and what they may do.
+
+One `Board` a gate, which follows the holds and turns them into views; one `LocalDesk` a
+reviewer, with that person's name on every answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from typing import Final
+
+from proxy import records
+from proxy.admission import Admission
+from proxy.errors import Exit, fail
+from proxy.hold import Hold, Reviewer
+from proxy.redact import redact
+from proxy.reload import Reload
+from proxy.wire import Change, HoldView, ReviewView, Snapshot, Status
+
+_REMEMBERED: Final = 500
+_BACKLOG: Final = 5_000
+_REFRESH: Final = 1.0
+
+
+class Board:
+    """
+    Everything on the desk, for everyone who looks at it.
+
+    `locked` says why no decision is taken (see `proxy.control`), empty where one is.
+    """
+
+    def __init__(self, admission: Admission, *, proxy: str, locked: Callable[[], str] = lambda: "") -> None:
+        self.admission = admission
+        self.proxy = proxy
+        self.locked = locked
+        self.reload: Reload | None = None
+        self.ledger_error: Callable[[], str] = lambda: ""
+        self._views: OrderedDict[str, HoldView] = OrderedDict()
+        self._readers: set[asyncio.Queue[Change | None]] = set()
+        admission.approvals.watch(self._on_hold)
+
+    def _on_hold(self, what: str, hold: Hold) -> None:
+        before = self._views.get(hold.id)
+        view = _settle(before, hold) if before and hold.settled else summary(hold)
+        self._views[hold.id] = view
+        if len(self._views) > _REMEMBERED:
+            self._forget()
+        self.tell(Change(what, hold=view))
+
+    def _forget(self) -> None:
+        """Ended holds are forgotten, oldest first; waiting ones never."""
+        for id in list(self._views):
+            if len(self._views) <= _REMEMBERED:
+                return
+            if self._views[id].state != "pending":
+                del self._views[id]
+
+    def tell(self, change: Change) -> None:
+        """Give a change to everyone who looks; one who is too slow begins anew with a snapshot."""
+        for reader in self._readers:
+            if reader.qsize() < _BACKLOG:
+                reader.put_nowait(change)
+            elif reader.qsize() == _BACKLOG:
+                reader.put_nowait(None)
+
+    def status_changed(self) -> None:
+        """What `status` says has changed."""
+        self.tell(Change("status", status=self.status()))
+
+    def status(self) -> Status:
+        """The gate at a glance, now."""
+        counts, reload = self.admission.counts, self.reload
+        return Status(
+            proxy=self.proxy,
+            policy=self.admission.policy.digest,
+            shadow=self.admission.rules.shadow,
+            paused=tuple(sorted(self.admission.paused)),
+            locked=self.locked(),
+            policy_change=reload.difference if reload else "",
+            policy_next=reload.waiting if reload else "",
+            policy_error=reload.error if reload else "",
+            allowed=counts.allowed,
+            held=counts.held,
+            refused=counts.refused,
+            ledger_error=self.ledger_error(),
+        )
+
+    def snapshot(self) -> Snapshot:
+        """Pending holds, oldest first, and the status."""
+        return Snapshot(self.status(), tuple(self.view(hold) for hold in self.admission.approvals.pending))
+
+    def view(self, hold: Hold) -> HoldView:
+        """The view of a hold, made once and kept."""
+        return self._views.get(hold.id) or summary(hold)
+
+    def whole(self, prefix: str) -> HoldView:
+        """One hold with its headers and body, as far as they are still there."""
+        hold = self.admission.approvals.find(prefix)
+        return whole(hold, self.view(hold))
+
+    async def changes(self) -> AsyncIterator[Snapshot | Change]:
+        """A snapshot, then every change, and the status again whenever its counts have moved."""
+        reader: asyncio.Queue[Change | None] = asyncio.Queue()
+        self._readers.add(reader)
+        try:
+            snapshot = self.snapshot()
+            yield snapshot
+            told = snapshot.status
+            while True:
+                try:
+                    change = await asyncio.wait_for(reader.get(), _REFRESH)
+                except TimeoutError:
+                    change = Change("status", status=self.status())
+                    if change.status == told:
+                        continue
+                if change is None:
+                    while not reader.empty():
+                        reader.get_nowait()
+                    snapshot = self.snapshot()
+                    told = snapshot.status
+                    yield snapshot
+                    continue
+                told = change.status or told
+                yield change
+        finally:
+            self._readers.discard(reader)
+
+
+class LocalDesk:
+    """
+    The desk as one reviewer sees it; implements `proxy.wire.Desk`.
+
+    `lift` is given to the terminal of `sluice up` alone: only there may a lock be lifted.
+    """
+
+    def __init__(self, board: Board, reviewer: Reviewer, *, lift: Callable[[], None] | None = None) -> None:
+        self._board = board
+        self._reviewer = reviewer
+        self._lift = lift
+
+    def changes(self) -> AsyncIterator[Snapshot | Change]:
+        """A snapshot first, then every change."""
+        return self._board.changes()
+
+    async def snapshot(self) -> Snapshot:
+        """The desk now."""
+        return self._board.snapshot()
+
+    async def show(self, prefix: str) -> HoldView:
+        """One hold, whole."""
+        return self._board.whole(prefix)
+
+    async def review(
+        self, prefix: str, *, approves: bool, reason: str = "", digest: str | None = None
+    ) -> HoldView:
+        """Answer a hold; returns it once the answer is on disk."""
+        seen = None if digest is None else _digest(digest)
+        hold = await self._board.admission.review(
+            prefix, self._reviewer, approves=approves, reason=reason, seen=seen
+        )
+        return self._board.view(hold)
+
+    async def pause(self, agent: str | None = None) -> Status:
+        """Refuse everything (of one agent)."""
+        self._board.admission.pause(agent, self._reviewer.name)
+        self._board.status_changed()
+        return self._board.status()
+
+    async def resume(self, agent: str | None = None) -> Status:
+        """End a pause."""
+        self._board.admission.resume(agent, self._reviewer.name)
+        self._board.status_changed()
+        return self._board.status()
+
+    async def accept(self, policy: str | None = None) -> Status:
+        """Take the changed policy."""
+        if self._board.reload is None:
+            raise fail("this gate does not watch its policy", exit=Exit.NO)
+        self._board.reload.accept(self._reviewer.name, policy)
+        return self._board.status()
+
+    async def unlock(self) -> Status:
+        """Take decisions again."""
+        if self._lift is None:
+            raise fail(
+                "only the console of sluice up can lift this",
+                "an agent could have come this way",
+                "press u in the terminal of sluice up, or start it again",
+                exit=Exit.NO,
+            )
+        self._lift()
+        self._board.status_changed()
+        return self._board.status()
+
+
+def _digest(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        raise fail(
+            f"'{text[:70]}' is no digest", fix="give the 64 hex digits that holds show", exit=Exit.NO
+        ) from None
+
+
+def summary(hold: Hold) -> HoldView:
+    """A hold for the queue: everything but headers and body."""
+    action, verdict = hold.action, hold.verdict
+    clean = redact(replace(action.request, body=b""))
+    groups = sorted({name for demand in verdict.demands for name in demand.reviewers})
+    return HoldView(
+        id=hold.id,
+        rule=verdict.rule,
+        rules=verdict.rules,
+        why=verdict.why,
+        agent=action.request.agent or "unknown",
+        method=action.method,
+        url=clean.url,
+        operation=action.operation,
+        says=verdict.says,
+        show=records.shown(action, verdict),
+        digest=hold.digest.hex(),
+        opened=hold.opened,
+        deadline=hold.deadline,
+        approvals_needed=hold.approvals_needed,
+        reviews=_reviews(hold),
+        agent_waiting=not hold.settled,
+        state=str(hold.state),
+        cause=hold.cause,
+        by=hold.by,
+        tier=str(verdict.tier),
+        reversible=verdict.reversible,
+        unknown=verdict.unknown,
+        reviewers=tuple(groups),
+    )
+
+
+def _settle(view: HoldView, hold: Hold) -> HoldView:
+    """The view of a hold that has ended: what was shown stays shown."""
+    return replace(
+        view,
+        state=str(hold.state),
+        cause=hold.cause,
+        by=hold.by,
+        reviews=_reviews(hold),
+        approvals_needed=hold.approvals_needed,
+        agent_waiting=False,
+    )
+
+
+def _reviews(hold: Hold) -> tuple[ReviewView, ...]:
+    return tuple(
+        ReviewView(review.reviewer.name, review.approves, review.time, review.reason)
+        for review in hold.reviews
+    )
+
+
+def whole(hold: Hold, view: HoldView) -> HoldView:
+    """A hold with its headers and body, secrets removed."""
+    request = hold.action.request
+    if request.body is None:
+        return replace(view, body_note="the body is no longer kept: see the ledger")
+    clean = records.readable(request)
+    note = f"{len(request.body)} bytes"
+    if clean.body_note:
+        note += f"; {clean.body_note}"
+    if clean.removed:
+        note += f"; removed: {', '.join(clean.removed[:20])}"
+    return replace(view, headers=tuple(clean.headers), body=clean.body_text, body_note=note)

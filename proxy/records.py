@@ -1,0 +1,213 @@
+"""
+What is written down of each thing that happens: the fields of every kind of entry.
+
+Pure. Secrets are removed here, on the way to the ledger (`proxy.redact`), and long text is
+cut, so that an agent cannot make an entry that does not fit.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Final
+
+from proxy.action import Action, Field, Request, Values
+from proxy.decision import Decision, Outcome
+from proxy.decode import Unreadable
+from proxy.decode import body as bodies
+from proxy.hold import Hold, Review
+from proxy.ledger import Draft, Fields
+from proxy.policy.verdict import Verdict
+from proxy.redact import Redacted, redact, redact_url, redact_value
+
+MAX_TEXT: Final = 2_000
+MAX_URL: Final = 4_000
+MAX_SHOWN: Final = 20
+
+
+def cut(text: str, limit: int = MAX_TEXT) -> str:
+    """Text short enough for an entry, saying how much was left out."""
+    if len(text) <= limit:
+        return text
+    return f"{text[:limit]}… ({len(text) - limit} more characters)"
+
+
+def iso(time: float) -> str:
+    """Unix seconds as RFC 3339 in UTC, in microseconds."""
+    return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def decided(
+    id: str, action: Action, verdict: Verdict | None, decision: Decision, policy: str, *, shadow: bool = False
+) -> Draft:
+    """The decision on one request, whatever it was."""
+    request = action.request
+    fields: dict[str, object] = {
+        "id": id,
+        "decision": str(decision.word),
+        "by": str(decision.by),
+        "rule": decision.rule,
+        "rules": list(decision.rules[:100]),
+        "why": cut(decision.why),
+        "policy": policy,
+        "agent": request.agent,
+        "method": cut(action.method, 100),
+        "url": cut(redact_url(request.url), MAX_URL),
+        "host": cut(action.host, 300),
+        "operation": cut(action.operation, 500),
+    }
+    if verdict is not None:
+        fields["effect"] = str(verdict.effect)
+        if shadow:
+            fields["shadow"] = True
+    if decision.hold is not None:
+        fields["hold"] = decision.hold
+        fields["reviewers"] = list(decision.reviewers)
+    credential = action.read(("credential",))
+    if isinstance(credential, Values) and credential.items:
+        fields["credential"] = credential.items[0]
+    return Draft("decided", fields, digest=decision.digest or None)
+
+
+def fault(id: str, agent: str | None, decision: Decision) -> Draft:
+    """A refusal before anything was understood: bytes that are no request, or an error of ours."""
+    fields = {
+        "id": id,
+        "decision": str(decision.word),
+        "by": str(decision.by),
+        "why": decision.why,
+        "agent": agent,
+    }
+    return Draft("decided", fields)
+
+
+def held(hold: Hold) -> Draft:
+    """A hold as it opened; what was asked, secrets removed, lies in the payload beside it."""
+    action, verdict = hold.action, hold.verdict
+    fields: dict[str, object] = {
+        "hold": hold.id,
+        "rule": verdict.rule,
+        "rules": list(verdict.rules[:100]),
+        "why": cut(verdict.why),
+        "policy": verdict.policy,
+        "agent": action.request.agent,
+        "method": action.method,
+        "url": cut(redact_url(action.request.url), MAX_URL),
+        "operation": cut(action.operation, 500),
+        "says": cut(verdict.says, 500),
+        "show": {name: list(values) for name, values in shown(action, verdict).items()},
+        "deadline": iso(hold.deadline),
+    }
+    return Draft("held", _showable(fields), digest=hold.digest, payload=payload(action.request))
+
+
+def _showable(fields: dict[str, object]) -> dict[str, object]:
+    """Names of fields may hold anything; an entry's keys may not: pairs stand for the mapping."""
+    show = fields["show"]
+    assert isinstance(show, dict)
+    fields["show"] = [[name, values] for name, values in show.items()]
+    return fields
+
+
+def payload(request: Request) -> bytes:
+    """A request, secrets removed, as it may be kept and later erased."""
+    clean = readable(request)
+    kept = {
+        "url": clean.url,
+        "headers": [list(pair) for pair in clean.headers],
+        "body": clean.body_text,
+        "note": clean.body_note,
+        "removed": list(clean.removed),
+    }
+    return json.dumps(kept, ensure_ascii=False).encode("utf-8", "backslashreplace")
+
+
+def readable(request: Request) -> Redacted:
+    """A request as a person can read it: content codings undone, secrets removed."""
+    codings = b", ".join(request.header(b"content-encoding")).decode("latin-1")
+    if not codings or not request.body:
+        return redact(request)
+    try:
+        plain = bodies.undo(request.body, codings)
+    except Unreadable:
+        return redact(request)
+    headers = tuple(pair for pair in request.headers if pair[0].lower() != b"content-encoding")
+    clean = redact(replace(request, headers=headers, body=plain))
+    coded = ("content-encoding", codings)
+    return replace(
+        clean,
+        headers=(*clean.headers, coded),
+        body_note=f"shown without its {codings} coding; {clean.body_note}",
+    )
+
+
+def shown(action: Action, verdict: Verdict) -> dict[str, tuple[str, ...]]:
+    """The fields under `show`, as text: what is unknown or absent says so."""
+    return {".".join(name): _texts(action, name) for name in verdict.show[:100]}
+
+
+def _texts(action: Action, name: Field) -> tuple[str, ...]:
+    found = action.read(name)
+    if not isinstance(found, Values):
+        return ("‹unknown›",)
+    if not found.items:
+        return ("‹none›",)
+    texts = tuple(
+        "‹unreadable›" if item is None else cut(redact_value(item, name), 500)
+        for item in found.items[:MAX_SHOWN]
+    )
+    rest = len(found.items) - MAX_SHOWN
+    return (*texts, f"… and {rest} more") if rest > 0 else texts
+
+
+def reviewed(hold: Hold, review: Review) -> Draft:
+    """One person's answer, for the digest that this person saw."""
+    fields: dict[str, object] = {
+        "hold": hold.id,
+        "reviewer": cut(review.reviewer.name, 200),
+        "person": cut(review.reviewer.person, 200),
+        "answer": "approve" if review.approves else "deny",
+        "reason": cut(review.reason),
+    }
+    return Draft("reviewed", fields, digest=review.digest)
+
+
+def outcome(id: str, decision: Decision, outcome: Outcome) -> Draft:
+    """What happened upstream after a decision that opened."""
+    fields: dict[str, object] = {
+        "id": id,
+        "status": outcome.status,
+        "sent": outcome.sent,
+        "received": outcome.received,
+        "microseconds": int(outcome.seconds * 1_000_000),
+    }
+    if decision.hold is not None:
+        fields["hold"] = decision.hold
+    if outcome.why:
+        fields["why"] = cut(outcome.why, 500)
+    if outcome.decision is not None:
+        fields["decision"] = str(outcome.decision)
+    return Draft(str(outcome.happened), fields)
+
+
+def paused(agent: str | None, begins: bool, by: str = "") -> Draft:
+    """A pause, or its end."""
+    return Draft("paused" if begins else "resumed", {"agent": agent or "*", "by": by})
+
+
+def policy_changed(before: str, after: str, by: str, difference: str) -> Draft:
+    """Another policy is in force from here on."""
+    return Draft(
+        "policy_changed", {"before": before, "policy": after, "by": by, "difference": cut(difference)}
+    )
+
+
+def started(version: str, policy: str, settings: Fields) -> Draft:
+    """The gate began to accept traffic, with these settings."""
+    return Draft("started", {"version": version, "policy": policy, "settings": dict(settings)})
+
+
+def stopped(why: str) -> Draft:
+    """The gate stopped cleanly."""
+    return Draft("stopped", {"why": why})

@@ -1,0 +1,243 @@
+"""
+A gate from start to stop: builds the parts, runs them, stops them in order.
+
+The order is the point. Nothing is accepted before everything that could refuse is there, and
+at the end everyone who waits is answered before the ledger closes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import grp
+import json
+import logging
+import os
+import pwd
+import secrets
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from proxy import __version__
+from proxy.admission import Admission, Rules
+from proxy.approvals import Approvals
+from proxy.control import ControlServer, Guard
+from proxy.decode import Facts
+from proxy.desk import Board, LocalDesk
+from proxy.errors import fail
+from proxy.gate.embedding import Gate, GateConfig
+from proxy.ledger import read
+from proxy.ledger.seen import Seen, fold
+from proxy.ledger.sqlite import SqliteLedger
+from proxy.policy import load
+from proxy.policy.files import load_document
+from proxy.reload import Reload
+from proxy.reviewers import Reviewers, parse
+from proxy.serve.config import Config, Resolve
+from proxy.state import config_folder, prepare, secret_key
+
+__all__ = ["Config", "Resolve", "Running", "run_console_or_wait", "running"]
+
+CONTROL: Final = "control.sock"
+CREDENTIALS: Final = "credentials.key"
+_ANSWERED_WITHIN: Final = 4.0
+
+log = logging.getLogger("sluice")
+
+type Console = Callable[[LocalDesk], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A gate that accepts traffic and decisions."""
+
+    proxy: str
+    control: Path
+    ca: Path
+    board: Board
+    guard: Guard
+    reviewers: Reviewers
+
+    def ready_line(self) -> str:
+        """What `up --no-console` prints once."""
+        line = {
+            "event": "ready",
+            "proxy": self.proxy,
+            "control": str(self.control),
+            "ca": str(self.ca),
+            "pid": os.getpid(),
+        }
+        return json.dumps(line)
+
+    def console_desk(self) -> LocalDesk:
+        """The desk for this process's own terminal, which alone may lift a lock."""
+        uid = os.getuid()
+        return LocalDesk(self.board, self.reviewers.who(uid, account(uid)), lift=self.guard.unlock)
+
+
+def new_id() -> str:
+    """128 random bits as 26 lower-case letters and digits."""
+    return base64.b32hexencode(secrets.token_bytes(16)).decode().rstrip("=").lower()
+
+
+def account(uid: int) -> str:
+    """What the system calls an account."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid-{uid}"
+
+
+@asynccontextmanager
+async def running(config: Config) -> AsyncIterator[Running]:
+    """
+    Everything that a gate is, for as long as the block runs.
+
+    Raises SluiceError where it cannot start: a policy that does not load, a port in use, a
+    state folder that others can write, a ledger that is broken or newer, a CA that does not
+    match its key.
+    """
+    group = _group(config.review_group)
+    prepare(config.state, group=group)
+    policy = load(config.policy)
+    reviewers = load_reviewers(config_folder(os.environ) / "reviewers.yaml")
+    async with AsyncExitStack() as stack:
+        ledger, recovered = await SqliteLedger.open(config.ledger, started=_started(config, policy.digest))
+        why = ["an error"]
+        stack.push_async_callback(lambda: ledger.close(why[0]))
+        if recovered.cut_off:
+            log.warning(
+                "%d holds were cut off by the end of the last run; none was sent", len(recovered.cut_off)
+            )
+        if not recovered.clean and not recovered.new:
+            log.warning("the last run did not stop in order: entries that were queued then may be lost")
+        seen = await asyncio.to_thread(_seen, config.ledger)
+        admission = Admission(
+            policy,
+            Approvals(time.time),
+            ledger,
+            facts=Facts(seen, secret_key(config.state, CREDENTIALS)),
+            clock=time.time,
+            new_id=new_id,
+            rules=Rules(config.shadow, config.strict, config.body_limit),
+            released=seen.add,
+        )
+        gate = Gate(_gate_config(config), admission)
+        address = await gate.start()
+        url = (
+            f"http://[{address.host}]:{address.port}"
+            if ":" in address.host
+            else f"http://{address.host}:{address.port}"
+        )
+        stack.push_async_callback(gate.stop)
+        stack.push_async_callback(admission.close, _ANSWERED_WITHIN)
+        board = Board(admission, proxy=url)
+        board.ledger_error = lambda: ledger.trouble
+        guard = Guard(board.status_changed)
+        board.locked = lambda: guard.locked
+        await _watch_policy(stack, config, board)
+        control = ControlServer(
+            config.state / CONTROL, lambda who: LocalDesk(board, who), reviewers=reviewers, guard=guard
+        )
+        await control.open(group)
+        stack.push_async_callback(control.close)
+        yield Running(url, control.path, gate.ca_pem, board, guard, reviewers)
+        why[0] = "stopped"
+
+
+async def run_console_or_wait(config: Config, console: Console | None) -> None:
+    """
+    Run a gate until its console ends, or until it is told to stop (SIGTERM, SIGINT).
+
+    Without a console one JSON line is printed on stdout once it is ready, and nothing after.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.add_signal_handler(number, stop.set)
+    async with running(config) as gate:
+        if console is None:
+            print(gate.ready_line(), flush=True)
+            await stop.wait()
+            return
+        shown = asyncio.ensure_future(console(gate.console_desk()))
+        stopped = asyncio.ensure_future(stop.wait())
+        await asyncio.wait({shown, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        shown.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await shown
+
+
+async def _watch_policy(stack: AsyncExitStack, config: Config, board: Board) -> None:
+    reload = Reload(
+        config.policy,
+        board.admission.policy,
+        automatic=config.reload == "auto",
+        take=board.admission.change_policy,
+        changed=board.status_changed,
+    )
+    board.reload = reload
+    watching = asyncio.create_task(reload.watch(), name="policy")
+
+    async def end() -> None:
+        watching.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await watching
+
+    stack.push_async_callback(end)
+
+
+def _seen(ledger: Path) -> Seen:
+    with read.reading(ledger) as connection:
+        decided = read.entries(connection, read.Filter(kinds=frozenset({"decided"})))
+        return fold(fields for _, fields in decided)
+
+
+def load_reviewers(path: Path) -> Reviewers:
+    """The people who may review; everyone who reaches the socket where there is no file."""
+    if not path.exists():
+        return Reviewers()
+    return parse(load_document(path), str(path))
+
+
+def _group(name: str | None) -> int | None:
+    if name is None:
+        return None
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise fail(f"there is no group '{name}'", fix="getent group lists them") from None
+
+
+def _gate_config(config: Config) -> GateConfig:
+    return GateConfig(
+        host=config.host,
+        port=config.port,
+        state=config.state,
+        resolve={(one.host, one.port): (one.address, one.to) for one in config.resolve},
+        upstream_ca=config.upstream_ca,
+        body_limit=config.body_limit,
+        hold_memory=config.hold_memory,
+    )
+
+
+def _started(config: Config, policy: str) -> dict[str, object]:
+    """What the `started` entry names, so that an auditor sees how the gate was set up."""
+    return {
+        "version": __version__,
+        "policy": policy,
+        "listen": f"{config.host}:{config.port}",
+        "shadow": config.shadow,
+        "strict": config.strict,
+        "resolve": [str(one) for one in config.resolve],
+        "upstream_ca": None if config.upstream_ca is None else str(config.upstream_ca),
+        "python": sys.version.split()[0],
+    }
