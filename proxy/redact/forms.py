@@ -1,0 +1,199 @@
+"""URLs, forms, multipart and JSON: in each, a value is known to be secret by the name it has there."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import unquote_plus
+
+from proxy.redact.names import secret_name, secret_parameter, steps_of
+from proxy.redact.shapes import Found, scrub, scrub_path, shapes
+
+WINDOW: Final = 64 * 1024
+"""Bytes of a body that are shown at most."""
+DEPTH: Final = 100
+PARTS: Final = 200
+_LONGEST_WORD: Final = 4096
+
+
+def url_without(url: str, found: Found) -> str:
+    """A URL without its secrets."""
+    before, mark, query = url.partition("?")
+    scheme, slashes, rest = before.rpartition("://")
+    authority, slash, path = rest.partition("/")
+    user, at, host = authority.rpartition("@")
+    if at:
+        host = found.mark(user, "userinfo", unquote_plus(user), user.partition(":")[2]) + at + host
+    clean = f"{scheme}{slashes}{scrub_path(f'{host}{slash}{path}', found)}"
+    return f"{clean}?{parameters(query, found, 'query', in_url=True)}" if mark else clean
+
+
+def parameters(text: str, found: Found, where: str, *, in_url: bool = False) -> str:
+    """``name=value&…`` of a URL or a form; what holds no secret stays as it is written."""
+    return "".join(
+        piece if at % 2 else _parameter(piece, found, where, in_url)
+        for at, piece in enumerate(re.split(r"([&;#])", text))
+    )
+
+
+def _parameter(pair: str, found: Found, where: str, in_url: bool) -> str:
+    name, equals, value = pair.partition("=")
+    if not equals:
+        return scrub(pair, found, where)
+    plain = unquote_plus(name)
+    if (secret_parameter(plain) if in_url else secret_name(steps_of(plain))) and value:
+        return f"{name}={found.mark(value, f'{where} {plain[:60]}', unquote_plus(value))}"
+    decoded = unquote_plus(value)
+    clean = scrub(decoded, found, f"{where} {plain[:60]}")
+    return pair if clean == decoded else f"{scrub(name, found, where)}={clean}"
+
+
+def body_without(media_type: str, data: bytes, found: Found, coding: str) -> tuple[str, str]:
+    """The text of a body, and what of it is not shown."""
+    if not data:
+        return "", ""
+    kind = media_type.partition(";")[0].strip().lower()[:100]
+    if coding:
+        return "", f"{len(data)} bytes, coded as {coding[:40]}, not shown"
+    if kind == "multipart/form-data" and (boundary := _boundary(media_type)):
+        text = _multipart(data[:WINDOW], boundary, found)
+    else:
+        plain = _plain(data)
+        if plain is None:
+            return "", f"{len(data)} bytes of {kind or 'no declared type'}, not shown"
+        text = _by_kind(kind, plain, found)
+    note = f"only the first {WINDOW} of {len(data)} bytes are shown" if len(data) > WINDOW else ""
+    return text, note
+
+
+def _plain(data: bytes) -> str | None:
+    """The text of the window, None where it is not text; a cut word at its end is dropped."""
+    window = data[:WINDOW]
+    cut = len(data) > WINDOW
+    try:
+        text = window.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if not cut or error.start < WINDOW - 4:
+            return None
+        text = window[: error.start].decode("utf-8")
+    if "\0" in text:
+        return None
+    return text[: _word_end(text)] if cut else text
+
+
+def _word_end(text: str) -> int:
+    """Where the last whole word ends: half a secret has no shape by which it would be known."""
+    earliest = max(len(text) - _LONGEST_WORD, 0)
+    return next((at for at in range(len(text), earliest, -1) if text[at - 1] in " \t\r\n&,"), earliest)
+
+
+def _by_kind(kind: str, text: str, found: Found) -> str:
+    if kind == "application/x-www-form-urlencoded":
+        return parameters(text, found, "form")
+    if text.lstrip()[:1] in ("{", "[") or (kind.endswith("json") and text.lstrip()[:1] == '"'):
+        return shapes(as_json(text, found), found, "body")
+    return scrub(text, found, "body")
+
+
+def _boundary(media_type: str) -> bytes:
+    found = re.search(r"boundary=(?:\"([^\"]{1,200})\"|([^\s;\"]{1,200}))", media_type, re.IGNORECASE)
+    return (found[1] or found[2]).encode("latin-1", "replace") if found else b""
+
+
+def _multipart(data: bytes, boundary: bytes, found: Found) -> str:
+    parts = data.split(b"--" + boundary)
+    shown = [_part(part, found) for part in parts[:PARTS]]
+    if len(parts) > PARTS:
+        shown.append(f"… {len(parts) - PARTS} more parts")
+    return f"--{boundary.decode('latin-1')}".join(shown)
+
+
+def _part(part: bytes, found: Found) -> str:
+    head, gap, body = part.partition(b"\r\n\r\n")
+    names = scrub(head.decode("latin-1"), found, "part")
+    if not gap:
+        return names
+    name = re.search(r"[; ]name=\"?([^\";\r\n]{1,200})", names, re.IGNORECASE)
+    text = _plain(body)
+    if text is None:
+        return f"{names}\r\n\r\n‹{len(body)} bytes, not shown›\r\n"
+    if name and secret_name(steps_of(name[1])):
+        return f"{names}\r\n\r\n{found.mark(text.rstrip(), f'multipart {name[1][:60]}')}\r\n"
+    kind = re.search(r"content-type:[ \t]{0,4}([^\s;]{1,100})", names, re.IGNORECASE)
+    return f"{names}\r\n\r\n{_by_kind(kind[1].lower() if kind else '', text, found)}"
+
+
+# -- JSON, token by token: what is no secret stays as it is written ---------------------
+
+_TOKEN: Final = re.compile(r"\"(?:[^\"\\]++|\\[\s\S])*+\"|\"[\s\S]*+|[{}\[\],:]|\s++|[^\s\"{}\[\],:]++")
+
+
+@dataclass(slots=True)
+class _Level:
+    """One object or list that is open: the key that its next value has, and whether that is secret."""
+
+    is_object: bool
+    path: tuple[str, ...]
+    secret: bool
+    key: str | None = None
+    secret_key: bool = False
+
+
+def as_json(text: str, found: Found) -> str:
+    """JSON, or what looks like it, without its secrets."""
+    levels = [_Level(False, (), False)]
+    shown: list[str] = []
+    for match in _TOKEN.finditer(text):
+        piece, level = match[0], levels[-1]
+        if piece in ("{", "["):
+            if len(levels) > DEPTH:
+                return "".join(shown) + "… nested too deeply to be shown"
+            levels.append(_below(level, piece == "{"))
+        elif piece in ("}", "]"):
+            del levels[max(len(levels) - 1, 1) :]
+            levels[-1].key = None
+        elif piece == ",":
+            level.key = None
+        elif piece != ":" and not piece.isspace():
+            piece = _json_value(piece, level, found)
+        shown.append(piece)
+    return "".join(shown)
+
+
+def _below(level: _Level, is_object: bool) -> _Level:
+    path = level.path if level.key is None else (*level.path, level.key)[-8:]
+    return _Level(is_object, path, _is_secret(level))
+
+
+def _is_secret(level: _Level) -> bool:
+    return level.secret or (level.key is not None and level.secret_key)
+
+
+def _json_value(piece: str, level: _Level, found: Found) -> str:
+    """A string, number or word as it may be shown: a key that comes before its value, or a value."""
+    plain = _unquoted(piece)
+    if level.is_object and level.key is None:
+        level.key = plain[:200]
+        level.secret_key = secret_name((*level.path, level.key))
+        clean = scrub(plain, found, "body: a key")
+    elif _is_secret(level) and piece not in ("true", "false", "null"):
+        clean = found.mark(plain, f"body {_spelled(level)}", piece.strip('"'))
+    else:
+        clean = scrub(plain, found, f"body {_spelled(level)}")
+    return piece if clean == plain else json.dumps(clean, ensure_ascii=False)
+
+
+def _spelled(level: _Level) -> str:
+    return ".".join((*level.path, level.key or ""))[:120].rstrip(".")
+
+
+def _unquoted(piece: str) -> str:
+    if piece[0] != '"':
+        return piece
+    try:
+        plain = json.loads(piece, strict=False)
+    except ValueError:
+        return piece[1:]
+    return plain if isinstance(plain, str) else piece
