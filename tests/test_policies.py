@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from proxy.action import Request
-from proxy.decode import Facts, decode
+from proxy.decode import Facts, decode, fingerprint
 from proxy.policy import Policy, Rule, answer, load, read_cases, request, run_cases
 from proxy.policy.cases import Case, load_cases
 from proxy.policy.verdict import Effect
@@ -402,19 +402,18 @@ def test_a_body_waits_when_it_names_a_server_wherever_that_stands(
 
 @dataclass
 class History:
-    """What has been seen: a real `Seen`, kept in two sets."""
+    """What one agent has been let do: the hosts, each with the credential that it began with."""
 
-    hosts: set[str] = field(default_factory=set)
-    credentials: set[str] = field(default_factory=set)
+    began: dict[str, str] = field(default_factory=dict)
 
-    def host(self, agent: str | None, host: str) -> bool:
-        return host in self.hosts
+    def new_host(self, agent: str | None, host: str) -> bool:
+        return host not in self.began
 
-    def operation(self, agent: str | None, host: str, operation: str) -> bool:
-        return True
+    def new_operation(self, agent: str | None, host: str, operation: str) -> bool:
+        return False
 
-    def credential(self, agent: str | None, host: str, credential: str) -> bool:
-        return credential in self.credentials
+    def other_credential(self, agent: str | None, host: str, credential: str) -> bool:
+        return self.began.get(host, credential) != credential
 
 
 def asked_with(key: str) -> Request:
@@ -430,9 +429,7 @@ def decided(policy: Policy, key: str, history: History) -> tuple[str, tuple[str,
 def test_the_first_credential_at_a_model_is_the_agents_own_and_a_second_one_waits(policy: Policy) -> None:
     history = History()
     assert decided(policy, "one", history) == ("allow", ("openai-thinks",))
-    history.hosts.add("api.openai.com")
-    own = decode(asked_with("one"), Facts(history, KEY)).read(("credential",))
-    history.credentials.update(own.items)  # type: ignore[union-attr]
+    history.began["api.openai.com"] = fingerprint("Bearer one", KEY)
     assert decided(policy, "one", history) == ("allow", ("openai-thinks",))
     assert decided(policy, "two", history) == ("hold", ("model-credential-changed",))
 
