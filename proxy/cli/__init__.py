@@ -12,7 +12,6 @@ import os
 import sys
 from collections.abc import Sequence
 
-from proxy.cli import deciding, ledgers, policies, starting
 from proxy.cli.parser import build
 from proxy.errors import Exit, SluiceError
 from proxy.render import emit, printer, problem_lines
@@ -41,18 +40,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace, words: list[str]) -> int:
+    # Imported where they are needed: `sluice approve` should not wait for a proxy to load.
     match arguments.verb:
-        case "up":
-            return starting.up(arguments)
-        case "run":
-            return starting.run(arguments, words)
-        case "demo":
-            return starting.demo(arguments)
-        case "doctor":
-            return starting.doctor(arguments)
+        case "up" | "run" | "demo" | "doctor" as verb:
+            from proxy.cli import starting
+
+            return starting.VERBS[verb](arguments, words)
         case "policy":
+            from proxy.cli import policies
+
             return policies.VERBS[arguments.action](arguments)
         case "ledger":
+            from proxy.cli import ledgers
+
             return ledgers.VERBS[arguments.action](arguments)
         case verb:
+            from proxy.cli import deciding
+
             return deciding.VERBS[verb](arguments)

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Final
 
 from proxy.cli.parser import folder
-from proxy.console import run_console
 from proxy.control import ControlDesk
 from proxy.errors import Exit, fail
 from proxy.render import emit, hold_lines, holds_lines, plain_line, printer, visible
@@ -83,6 +82,8 @@ def _resume(arguments: argparse.Namespace) -> int:
 def _review(arguments: argparse.Namespace) -> int:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise fail("the console needs a terminal", fix="sluice holds, show, approve and deny do without one")
+
+    from proxy.console import run_console
 
     async def look() -> None:
         at = desk(arguments)

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from proxy import __version__
+from proxy.config import Config, Resolve
 from proxy.errors import fail
-from proxy.serve.config import Config, Resolve
 from proxy.state import state_folder
 
 _SIZE: Final = re.compile(r"(\d{1,12})\s*(B|KiB|MiB|GiB|K|M|G)?", re.IGNORECASE)

@@ -18,9 +18,9 @@ from proxy.control import ControlDesk
 from proxy.decode import ALL_SEEN, Facts
 from proxy.errors import Exit, SluiceError, fail
 from proxy.ledger import read, seen
+from proxy.paths import looked_at_paths
 from proxy.render import CaseResult, case_lines, emit, explain_lines, printer
 from proxy.render import Explanation as Shown
-from proxy.serve.paths import looked_at_paths
 
 _MAX_BODY: Final = 64 * 2**20
 

@@ -7,14 +7,15 @@ import asyncio
 import os
 import sys
 import time
+from collections.abc import Callable
 from typing import Final
 
 from proxy.cli.parser import config, folder
 from proxy.console import run_console
 from proxy.errors import Exit, fail
+from proxy.paths import enforced_paths
 from proxy.policy import load
 from proxy.serve import run_console_or_wait
-from proxy.serve.paths import enforced_paths
 from proxy.wire import Desk
 
 _SAME_ACCOUNT: Final = (
@@ -23,7 +24,7 @@ _SAME_ACCOUNT: Final = (
 )
 
 
-def up(arguments: argparse.Namespace) -> int:
+def up(arguments: argparse.Namespace, _: list[str]) -> int:
     """`sluice up`."""
     settings = config(arguments, enforced_paths)
     print(_SAME_ACCOUNT, file=sys.stderr)
@@ -68,15 +69,23 @@ def _flags(words: list[str], arguments: argparse.Namespace) -> tuple[str, ...]:
     return tuple(kept)
 
 
-def demo(arguments: argparse.Namespace) -> int:
+def demo(arguments: argparse.Namespace, _: list[str]) -> int:
     """`sluice demo`."""
     from proxy.demo import demo
 
     return demo(yes=arguments.yes)
 
 
-def doctor(arguments: argparse.Namespace) -> int:
+def doctor(arguments: argparse.Namespace, _: list[str]) -> int:
     """`sluice doctor`."""
     from proxy.doctor import doctor
 
     return doctor(folder(arguments), arguments.listen, as_json=arguments.json, environment=os.environ)
+
+
+VERBS: Final[dict[str, Callable[[argparse.Namespace, list[str]], int]]] = {
+    "up": up,
+    "run": run,
+    "demo": demo,
+    "doctor": doctor,
+}

@@ -28,6 +28,7 @@ from typing import Final
 from proxy import __version__
 from proxy.admission import Admission, Rules
 from proxy.approvals import Approvals
+from proxy.config import Config, Resolve
 from proxy.control import ControlServer, Guard
 from proxy.decode import Facts
 from proxy.desk import Board, LocalDesk
@@ -40,7 +41,6 @@ from proxy.policy import load
 from proxy.policy.files import load_document
 from proxy.reload import Reload
 from proxy.reviewers import Reviewers, parse
-from proxy.serve.config import Config, Resolve
 from proxy.state import config_folder, prepare, secret_key
 
 __all__ = ["Config", "Resolve", "Running", "run_console_or_wait", "running"]
