@@ -42,10 +42,10 @@ def _parameter(pair: str, found: Found, where: str, in_url: bool) -> str:
     name, equals, value = pair.partition("=")
     if not equals:
         return scrub(pair, found, where)
-    plain = unquote_plus(name)
+    plain = unquote_plus(name) if "%" in name or "+" in name else name
     if (secret_parameter(plain) if in_url else secret_name(steps_of(plain))) and value:
         return f"{name}={found.mark(value, f'{where} {plain[:60]}', unquote_plus(value))}"
-    decoded = unquote_plus(value)
+    decoded = unquote_plus(value) if "%" in value or "+" in value else value
     clean = scrub(decoded, found, f"{where} {plain[:60]}")
     return pair if clean == decoded else f"{scrub(name, found, where)}={clean}"
 
@@ -192,6 +192,8 @@ def _spelled(level: _Level) -> str:
 def _unquoted(piece: str) -> str:
     if piece[0] != '"':
         return piece
+    if "\\" not in piece and len(piece) > 1 and piece[-1] == '"':
+        return piece[1:-1]
     try:
         plain = json.loads(piece, strict=False)
     except ValueError:

@@ -13,6 +13,8 @@ from urllib.parse import unquote
 
 from proxy.redact.names import secret_name, steps_of
 
+_SHORTEST: Final = 15
+"""No secret of letters and digits alone has a shape below this many characters."""
 _REPEATED: Final = 8
 """A secret of this many characters is removed wherever else it stands; a shorter one is a word."""
 
@@ -90,6 +92,8 @@ _ELEMENT: Final = re.compile(r"<(?:[\w.\-]{1,40}:)?([A-Za-z_][\w.\-]{0,60})(?:\s
 
 def scrub(text: str, found: Found, where: str) -> str:
     """Text of no known form, without secret shapes and without the values of secret names."""
+    if len(text) < _SHORTEST and text.replace(" ", "").isalnum():
+        return text
     text = shapes(text, found, where)
     text = _HOOK.sub(lambda match: _hook(match, found), text)
     if "=" in text or ":" in text:
