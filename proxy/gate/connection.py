@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _CHUNK: Final = 64 * 1024
+_HANDSHAKE: Final = 20.0
+"""Seconds that an upstream has for its TLS handshake."""
 _FLUSH: Final = 5.0
 """Seconds that a closed connection may take to send what was written."""
 
@@ -131,10 +133,15 @@ class AgentConnection:
         self._close(self._client)
 
     def finish(self) -> None:
-        """Close as soon as nobody waits for the beginning of an answer."""
+        """Close as soon as no exchange is under way."""
         self._finishing = True
-        if self.http is None or self.http.answered:
-            self.abort("the gate is stopping")
+        if self.http is None or self.http.idle:
+            self.close()
+
+    @property
+    def answered(self) -> bool:
+        """Whether nobody here waits for the beginning of an answer."""
+        return self.http is None or self.http.answered
 
     def abort(self, why: str) -> None:
         """Close now: what is under way is cut, visibly."""
@@ -162,11 +169,12 @@ class AgentConnection:
             self.feed(io.DataReceived(connection, data))
 
     def _end(self) -> None:
+        # First to the layers, so that what is under way ends because the agent has gone.
+        self.feed(io.ConnectionClosed(self._client))
         for connection in list(self._transports):
             self._close(connection)
         for timer in self._timers:
             timer.cancel()
-        self.feed(io.ConnectionClosed(self._client))
 
     # Events down, commands up
 
@@ -315,9 +323,20 @@ class AgentConnection:
         transport = _Transport(reader, writer)
         _tune(writer)
         self._transports[server] = transport
+        if server.tls:
+            self._limit_handshake(server)
         self.feed(io.OpenConnectionCompleted(command, None))
         transport.task = asyncio.current_task()
         await self._pump(server, reader)
+
+    def _limit_handshake(self, server: Server) -> None:
+        def late() -> None:
+            self._timers.discard(timer)
+            if not server.tls_established:
+                self._close(server)
+
+        timer = asyncio.get_running_loop().call_later(_HANDSHAKE, late)
+        self._timers.add(timer)
 
     def _close(self, connection: Connection) -> None:
         connection.state = ConnectionState.CLOSED

@@ -61,7 +61,7 @@ class GateConfig:
     hold_memory: int = 256 * 1024 * 1024
     check_uid: bool = True
     idle: float = 3600.0
-    grace: float = 4.0
+    grace: float = 3.0
 
 
 def _now() -> datetime.datetime:
@@ -165,7 +165,8 @@ class Gate:
         """
         Take no more agents, let those that wait read their answers, close.
 
-        The door has to have settled its holds before; after `grace` seconds nobody is waited for.
+        The door has to have settled its holds before. Answers that have begun get a quarter of `grace`
+        to end, those still to begin get all of it.
         """
         server, self._server = self._server, None
         if server is None:
@@ -173,6 +174,9 @@ class Gate:
         server.close()
         for connection in list(self._connections):
             connection.finish()
+        await self._left_alone(self._config.grace / 4)
+        for connection in [each for each in self._connections if each.answered]:
+            connection.abort("the gate is stopping")
         await self._left_alone(self._config.grace)
         for connection in list(self._connections):
             connection.abort("the gate is stopping")

@@ -124,6 +124,8 @@ class Http1Server(HttpConnection):
             # RFC 9112, 2.2: an empty line before a request is ignored.
             del self.buffer[:2]
             return
+        if not 0x41 <= self.buffer[0] <= 0x5A and self.buffer != b"\r":
+            raise UnreadableError("this is not HTTP")
         found = _END_OF_HEAD.search(self.buffer, self._searched)
         end = found.end() if found else len(self.buffer)
         if end > HEAD_LIMIT:

@@ -325,7 +325,7 @@ async def open_gate(tmp_path: Path, door: SmallDoor, pki: Pki) -> AsyncIterator[
     opened: list[Gate] = []
 
     async def start(**settings: object) -> OpenGate:
-        values: dict[str, object] = {"state": tmp_path, "port": 0, "upstream_ca": pki.ca, "grace": 1.0}
+        values: dict[str, object] = {"state": tmp_path, "port": 0, "upstream_ca": pki.ca, "grace": 0.1}
         config = GateConfig(**{**values, **settings})  # type: ignore[arg-type]
         gate = Gate(config, door)
         opened.append(gate)
