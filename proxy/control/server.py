@@ -42,6 +42,12 @@ from proxy.wire import (
 CONNECTIONS: Final = 128
 """How many clients are served at once, guarded roots not counted."""
 
+LEAVING: Final = 64
+"""How many refused clients, beyond those, may still read why."""
+
+LAST_WORDS: Final = 1.0
+"""Seconds that a refused client has for that."""
+
 PATIENCE: Final = 10.0
 """Seconds until a client has asked, or has read what it was sent."""
 
@@ -88,6 +94,7 @@ class ControlServer:
         self._reviewers = reviewers
         self._guard = guard
         self._clients: set[asyncio.Task[None]] = set()
+        self._leaving = 0
         self._server: asyncio.Server | None = None
         self._lock: int | None = None
 
@@ -146,19 +153,33 @@ class ControlServer:
     async def _answer(self, client: Client) -> None:
         try:
             self._guard.screen(client.peer)
-            if len(self._clients) - self._guard.roots > CONNECTIONS:
+            if len(self._clients) - self._guard.roots - self._leaving > CONNECTIONS:
                 raise fail(f"{CONNECTIONS} clients are served already", fix="close one", exit=Exit.NO)
             call = await client.call()
             self._guard.check(client.peer, call)
             await self._take(client, call)
         except SluiceError as error:
-            await client.send(encode(Failure(error.exit, error.problems)))
+            await self._refuse(client, Failure(error.exit, error.problems))
         except OSError:
             raise
         except Exception:
             _log.exception("a call on the control socket failed")
             problem = Problem("the gate failed to answer; nothing may have been done", fix="look at its log")
-            await client.send(encode(Failure(Exit.NO, (problem,))))
+            await self._refuse(client, Failure(Exit.NO, (problem,)))
+
+    async def _refuse(self, client: Client, failure: Failure) -> None:
+        """Say why not, and let a client that is still writing read it before the connection closes."""
+        await client.send(encode(failure))
+        if self._leaving >= LEAVING:
+            return
+        self._leaving += 1
+        try:
+            client.writer.write_eof()
+            async with asyncio.timeout(LAST_WORDS):
+                while await client.reader.read(CALL_LIMIT):
+                    pass
+        finally:
+            self._leaving -= 1
 
     async def _take(self, client: Client, call: Call) -> None:
         peer = client.peer
