@@ -38,7 +38,7 @@ class Seen:
 
     def add(self, fields: Fields) -> None:
         """Learn from the fields of a `decided` entry; one that let nothing leave teaches nothing."""
-        if fields.get("decision") not in _OPEN:
+        if _text(fields, "decision") not in _OPEN:
             return
         agent, host = _text(fields, "agent"), _text(fields, "host")
         operation, credential = _text(fields, "operation"), _text(fields, "credential")

@@ -83,7 +83,7 @@ class Story:
             self._odd(seq, "not_held", f"a review of hold {hold[:40]}, which was not open")
 
     def _decided(self, seq: int, fields: Fields) -> None:
-        word, by, hold = fields.get("decision"), fields.get("by"), _text(fields, "hold")
+        word, by, hold = _text(fields, "decision"), _text(fields, "by"), _text(fields, "hold")
         if word not in _WORDS or by not in _DECIDERS:
             self.findings.add(seq, "field", "a decision that does not say what was decided, or by whom")
             return
@@ -93,7 +93,7 @@ class Story:
             self.holds.pop(hold, None)
         if word == Word.APPROVED and not hold:
             self.findings.add(seq, "field", "an approval that names no hold")
-        if Word(str(word)).opens:
+        if Word(word).opens:
             self._left(seq, _text(fields, "id"))
 
     def _left(self, seq: int, id: str) -> None:
