@@ -134,32 +134,6 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"known: {', '.join(options)}" if len(options) <= 12 else ""
 
 
-# -- what must not be shown, and what must not loosen ------------------------------------
-
-_SECRET_HEADER: Final = re.compile(
-    r"auth|token|secret|api-?key|cookie|passw|session|signature|credential|private-key|(^|-)key$"
-)
-_SECRET_NAMES: Final = re.compile(
-    r"passw(or)?d|pwd|passphrase|(client|app|shared|webhook)?secrets?|jwt|(client)?assertion|authorization"
-    r"|(access|refresh|id|auth|session|bearer|api|security|xamzsecurity)?tokens?|credentials?"
-    r"|(api|access|secret|private|secretaccess|signing|encryption)key|cvc|cvv2?|cardnumber|pan|otp|totp|pin|ssn"
-    r"|sig|(xamz|xgoog)?signature|connectionstring"
-)
-
-
-def is_secret(field: Field) -> bool:
-    """Whether a field's name says that its value must not be shown."""
-    root, *below = field
-    if root == "credential":
-        return True
-    if root == "header":
-        return bool(_SECRET_HEADER.search(below[0]))
-    names = [re.sub(r"[-_ ]", "", step).lower() for step in below]
-    if root == "query" and names[-1:] == ["key"]:
-        return True
-    return names[-2:] == ["card", "number"] or any(map(_SECRET_NAMES.fullmatch, names))
-
-
 def is_confidence(field: Field) -> bool:
     """Whether a field is the agent's (or its model's) own confidence, which may only tighten."""
     root, *below = field

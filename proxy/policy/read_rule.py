@@ -11,12 +11,13 @@ from typing import Final
 
 from proxy.action import Field
 from proxy.policy import keys, shape
-from proxy.policy.fields import UnknownFieldError, did_you_mean, is_confidence, is_secret, parse, spell
+from proxy.policy.fields import UnknownFieldError, did_you_mean, is_confidence, parse, spell
 from proxy.policy.operands import OperandError, operand
 from proxy.policy.rule import DEFAULT, TIMEOUT, Line, Operand, Operator, Rule, Template
 from proxy.policy.says import TemplateError, compile_sentence, fields_of
 from proxy.policy.source import Mistakes, Node, Scalar, Table
 from proxy.policy.verdict import Effect, Tier
+from proxy.redact import is_secret_field
 
 _LISTS: Final = (Operator.IN, Operator.LIKE, Operator.MATCHES, Operator.OUTSIDE)
 _UPGRADE: Final = ("header", "upgrade")
@@ -266,7 +267,7 @@ def _show(found: Mapping[str, Node], mistakes: Mistakes) -> tuple[Field, ...]:
 
 
 def _check_secret(field: Field, at: str, where: str, mistakes: Mistakes) -> None:
-    if is_secret(field):
+    if is_secret_field(field):
         mistakes.add(
             at,
             f"{spell(field)} is secret, and {where} would put it on a screen",

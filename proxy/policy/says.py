@@ -2,8 +2,8 @@
 The sentence that tells a reviewer what will happen: text with fields in it.
 
 ``{form.amount}`` is filled in from the request, ``{{`` and ``}}`` are braces. What the agent
-wrote is cut to a length that leaves the sentence readable, and cannot fake the marks
-``‹unknown›`` and ``‹none›``.
+wrote loses its secrets, is cut to a length that leaves the sentence readable, and cannot fake
+the marks ``‹unknown›`` and ``‹none›``.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from typing import Final
 from proxy.action import Field, Reading, Values
 from proxy.policy.fields import parse
 from proxy.policy.rule import Template
+from proxy.redact import redact_value
 
 MAX_VALUE: Final = 200
 MAX_SHOWN: Final = 10
+MAX_LOOKED_AT: Final = 4_096
 
 _PART: Final = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]|[^{}]+")
 _MARKS: Final = str.maketrans("‹›", "<>")
@@ -49,22 +51,22 @@ def fields_of(template: Template) -> list[Field]:
 
 def fill(template: Template, read: Callable[[Field], Reading]) -> str:
     """The sentence about one action."""
-    return "".join(part if isinstance(part, str) else in_words(read(part)) for part in template)
+    return "".join(part if isinstance(part, str) else in_words(read(part), part) for part in template)
 
 
-def in_words(reading: Reading) -> str:
+def in_words(reading: Reading, field: Field) -> str:
     """The values of a field for people, in the order in which they stand."""
     if not isinstance(reading, Values):
         return "‹unknown›"
     if not reading.items:
         return "‹none›"
-    words = ", ".join(_word(value) for value in reading.items[:MAX_SHOWN])
+    words = ", ".join(_word(value, field) for value in reading.items[:MAX_SHOWN])
     more = len(reading.items) - MAX_SHOWN
     return f"{words} ‹and {more} more›" if more > 0 else words
 
 
-def _word(value: str | None) -> str:
+def _word(value: str | None, field: Field) -> str:
     if value is None:
         return "‹unknown›"
-    plain = value.translate(_MARKS)
+    plain = redact_value(value[:MAX_LOOKED_AT].translate(_MARKS), field)
     return plain if len(plain) <= MAX_VALUE else f"{plain[:MAX_VALUE]}‹cut›"

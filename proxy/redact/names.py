@@ -9,7 +9,7 @@ _WORDS: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _SECRET: Final = re.compile(
     r"_(?:passwords?|passwd|passphrase|passcode|pwd|pass|pw|secrets?|token|jwt|bearer|credentials?|authorization|auth"
     r"|cookies?|cvc|cvv|cvn|csc|cid|ssn|otp|totp|pin|pan|mnemonic|seed_phrase|security_code|card_number|cc_number"
-    r"|(?:client_)?assertion|code_verifier|auth(?:orization)?_code|session_(?:id|key)|sid|apikeys?|connection_string"
+    r"|(?:client_)?assertion|code_verifier|auth(?:orization)?_code|session_(?:id|key)|apikeys?|connection_string"
     r"|(?:api|access|secret|private|signing|signature|encryption|master|account|shared|storage|subscription|client"
     r"|auth|service|license|ssh|deploy|webhook|app|application|admin|server|function|host|consumer|hmac)_keys?"
     r"|(?:access|refresh|id|auth|bearer|session|api|csrf|xsrf|bot|security|bypass)_tokens)"
@@ -46,6 +46,8 @@ def secret_name(path: tuple[str, ...]) -> bool:
     if _PLAIN.search(normal):
         return False
     if _SECRET.search(normal) or _COMPACT.search(normal.replace("_", "")):
+        return True
+    if normal in ("_sid_", "_connect_sid_"):  # a session; Twilio's names of resources only end so
         return True
     return normal == "_number_" and any("_card_" in _normal(step) for step in path[:-1])
 

@@ -144,6 +144,12 @@ def test_the_sentence_is_filled_from_the_fields(reading, says):
     assert found.says == says
 
 
+def test_no_secret_of_a_path_reaches_the_sentence():
+    telegram = policy(rule("r", "hold") + "\nsays: 'POST {path}'")
+    path = "/bot123456789:AAExampleExampleExampleExampleExample/sendMessage"
+    assert telegram.judge(action(path=path)).says == "POST /bot‹secret 1›/sendMessage"
+
+
 # -- hosts, ports, schemes, upgrades -----------------------------------------------------------
 
 
@@ -311,10 +317,14 @@ def test_rules_for_other_hosts_cost_nothing_and_say_nothing():
 
 def test_facts_about_first_use_come_from_the_ledger_alone():
     class NothingSeen:
-        def host(self, agent: str | None, host: str) -> bool:
-            return False
+        def new_host(self, agent: str | None, host: str) -> bool:
+            return True
 
-        operation = credential = lambda self, agent, host, what: False
+        def new_operation(self, agent: str | None, host: str, operation: str) -> bool:
+            return True
+
+        def other_credential(self, agent: str | None, host: str, credential: str) -> bool:
+            return True
 
     found = policy(default="{read: allow, new_host: watch}")
     get = request("GET", "https://new.example/")
