@@ -250,11 +250,12 @@ class Exchange(layer.Layer):
         upstream = yield from self._reach(permit)
         if upstream is None:
             return
-        self.upstream = upstream
         length = head.length if body is None else len(body)
         streams = body is None and length != 0
         http2 = upstream.alpn == b"h2"
-        yield SendHttp(self._released(permit, head, length, end=not (body or streams), http2=http2), upstream)
+        released = self._released(permit, head, length, end=not (body or streams), http2=http2)
+        self.upstream = upstream
+        yield SendHttp(released, upstream)
         if streams:
             self.stage = Stage.SENDING
             yield from self._continue()

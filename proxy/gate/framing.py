@@ -64,12 +64,8 @@ _CONNECTION: Final = frozenset({b"close", b"keep-alive", b"upgrade", b"te", b"pr
 def read_head(raw: bytes) -> Head:
     """The head of an HTTP/1 request; `raw` ends after the last header's CRLF."""
     lines = _lines(raw)
-    match = _REQUEST_LINE.fullmatch(lines[0])
-    if match is None:
-        raise UnreadableError("malformed request line")
-    method, target, minor = match.groups()
+    method, target, version = read_request_line(lines[0])
     headers = tuple(_field(line) for line in lines[1:])
-    version = "HTTP/1.1" if minor == b"1" else "HTTP/1.0"
     named = _named(headers)
     length = _request_length(named, version)
     keep_alive, upgrade = _connection(named, version, method, length)
@@ -86,6 +82,14 @@ def read_head(raw: bytes) -> Head:
         scheme=scheme,
         authority=authority,
     )
+
+
+def read_request_line(line: bytes) -> tuple[bytes, bytes, str]:
+    """(method, target, version) of a request line, without its CRLF."""
+    match = _REQUEST_LINE.fullmatch(line)
+    if match is None:
+        raise UnreadableError("malformed request line")
+    return match[1], match[2], "HTTP/1.1" if match[3] == b"1" else "HTTP/1.0"
 
 
 def _lines(raw: bytes) -> list[bytes]:

@@ -39,7 +39,15 @@ from proxy.gate.events import (
     Switch,
     Tunnelled,
 )
-from proxy.gate.framing import HEAD_LIMIT, Head, UnreadableError, bodiless, read_answer, read_head
+from proxy.gate.framing import (
+    HEAD_LIMIT,
+    Head,
+    UnreadableError,
+    bodiless,
+    read_answer,
+    read_head,
+    read_request_line,
+)
 
 _END_OF_HEAD: Final = re.compile(rb"\n\r?\n")
 _EARLY_LIMIT: Final = 256 * 1024
@@ -132,6 +140,8 @@ class Http1Server(HttpConnection):
             raise UnreadableError("the head is over 64 KiB")
         if found is None:
             self._searched = max(0, end - 2)
+            if (first := self.buffer.find(b"\n")) >= 0:
+                read_request_line(bytes(self.buffer[:first]).removesuffix(b"\r"))
             return
         raw = bytes(self.buffer[:end])
         del self.buffer[:end]
