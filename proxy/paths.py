@@ -11,10 +11,8 @@ from proxy.state import config_folder
 
 
 def packaged() -> Path:
-    """The starter policies that come with Sluice: in the installed package, else in the checkout."""
-    here = Path(__file__).parent.parent
-    inside = here / "policies"
-    return inside if inside.is_dir() else here.parent / "policies"
+    """The starter policies that come with Sluice."""
+    return Path(__file__).parent / "policies"
 
 
 def enforced_paths(named: Sequence[Path]) -> tuple[Path, ...]:
