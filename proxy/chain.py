@@ -151,6 +151,18 @@ def parse(body: bytes) -> dict[str, object]:
 
 def parse_line(line: bytes) -> dict[str, object]:
     """As `parse`, for a line of any length that is not an entry's."""
+    value = read(line)
+    if canonical(value) != line:
+        raise UnfitError("not_canonical", "it is not written in the canonical way")
+    return value
+
+
+def read(line: bytes) -> dict[str, object]:
+    """
+    What a line says, in half the time of `parse`: for showing, never for verifying.
+
+    UnfitError where it is no JSON object, or has a number that is no integer.
+    """
     try:
         value = _DECODE(line.decode())
     except UnicodeDecodeError:
@@ -159,8 +171,6 @@ def parse_line(line: bytes) -> dict[str, object]:
         raise UnfitError("not_json", "it is not JSON") from None
     if type(value) is not dict:
         raise UnfitError("not_json", "it is not a JSON object")
-    if canonical(value) != line:
-        raise UnfitError("not_canonical", "it is not written in the canonical way")
     return value
 
 

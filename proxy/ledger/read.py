@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from proxy.chain import NOTHING, Entry, Head, UnfitError
+from proxy.chain import NOTHING, Entry, Head, UnfitError, read
 from proxy.errors import Exit, SluiceError, fail
 from proxy.ledger.files import beside, exit_of, schema_problems, settle_for_reading, try_share
 
@@ -261,7 +261,7 @@ def follow(
 
 def _fields(entry: Entry) -> dict[str, object]:
     try:
-        return entry.fields
+        return read(entry.body)
     except (UnfitError, AttributeError, TypeError) as error:
         raise fail(
             f"entry {entry.seq} of the ledger is broken: {error}", fix="sluice ledger verify", exit=Exit.NO

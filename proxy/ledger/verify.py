@@ -28,7 +28,7 @@ PROVES: Final = (
     "every entry is as it was when the next one was chained to it; none between them was added or removed"
 )
 LIMITS: Final = (
-    "chain only: whoever can write this file can cut off its newest entries or write all of it anew, unseen; "
+    "whoever can write this file can cut off its newest entries or write all of it anew, unseen; "
     "compare the head with one that was kept elsewhere"
 )
 _DAY: Final = 86_400_000_000
