@@ -15,10 +15,9 @@ import contextlib
 import os
 import shlex
 import signal
+import socket
 import sys
-import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,11 +26,13 @@ from typing import Final
 from proxy.childenv import child_environment, write_bundle
 from proxy.childgate import ChildGate, start_gate
 from proxy.command import CANNOT, LOST, CannotStartError, Command, signals_held, terminal_kept
-from proxy.control.client import ControlDesk, GuardedRun, guarded_run
+from proxy.control.client import ControlDesk
 from proxy.errors import Exit, Problem, SluiceError
 from proxy.linux import tree
+from proxy.linux.notice import signal_on_news
+from proxy.linux.peer import address
 from proxy.linux.tree import Process
-from proxy.wire import Status
+from proxy.wire import LINE_LIMIT, Call, Failure, Status, Verb, decode, encode
 
 CONTROL: Final = "control.sock"
 CA: Final = "ca.pem"
@@ -141,7 +142,7 @@ def _guarded(command: Sequence[str], environment: Mapping[str, str], gate: Behin
     apart = frozenset({gate.own.process.pid} if gate.own else ())
     with signals_held() as blocked:
         line = Lifeline(gate.control)
-        line.hello()
+        line.watch(LOST)
         try:
             started = Command.start(command, environment, blocked=blocked, apart=apart)
         except CannotStartError as error:
@@ -162,49 +163,45 @@ def _guarded(command: Sequence[str], environment: Mapping[str, str], gate: Behin
 
 class Lifeline:
     """
-    The connection by which the gate knows the tree, kept by a thread of its own.
+    The connection by which the gate knows the tree.
 
-    When the gate goes, the thread sends LOST to the main thread, which holds it back. Without
-    goodbye, the end of this process is what the gate sees.
+    No thread keeps it: while one thread of a process that is killed still holds the connection,
+    another can already have handed the children on, and the gate would see neither.
     """
 
     def __init__(self, control: Path) -> None:
-        self._control = control
-        self._main = threading.get_ident()
-        self._hello: Future[asyncio.AbstractEventLoop] = Future()
-        self._leave = asyncio.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._live()), daemon=True)
+        self._connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._connection.settimeout(_ANSWERS_WITHIN)
+        try:
+            with address(control) as name:
+                self._connection.connect(name)
+            self._ask(Verb.RUN_HELLO)
+        except BaseException:
+            self._connection.close()
+            raise
 
-    def hello(self) -> None:
-        """Have the gate guard this process and all below it; SluiceError where it does not."""
-        self._thread.start()
-        self._loop = self._hello.result(_ANSWERS_WITHIN)
+    def watch(self, signum: signal.Signals) -> None:
+        """Be sent this signal when the gate goes; to be called with it held back."""
+        if signal_on_news(self._connection, signum):
+            os.kill(os.getpid(), signum)
 
     def goodbye(self) -> None:
         """Tell the gate that nothing of the tree is left."""
-        with contextlib.suppress(RuntimeError):  # the gate has gone, and the thread with it
-            self._loop.call_soon_threadsafe(self._leave.set)
-        self._thread.join(_ANSWERS_WITHIN)
+        # A gate that has gone has no lock to leave behind.
+        with self._connection, contextlib.suppress(OSError):
+            self._ask(Verb.RUN_GOODBYE)
 
-    async def _live(self) -> None:
-        try:
-            async with guarded_run(self._control) as guarded:
-                self._hello.set_result(asyncio.get_running_loop())
-                await self._stay(guarded)
-        except SluiceError as error:
-            if not self._hello.done():
-                self._hello.set_exception(error)
-
-    async def _stay(self, guarded: GuardedRun) -> None:
-        lost = asyncio.ensure_future(guarded.lost())
-        leave = asyncio.ensure_future(self._leave.wait())
-        await asyncio.wait({lost, leave}, return_when=asyncio.FIRST_COMPLETED)
-        if lost.done():
-            signal.pthread_kill(self._main, LOST)
-            return
-        lost.cancel()
-        await asyncio.wait({lost})
-        await guarded.goodbye()
+    def _ask(self, verb: Verb) -> None:
+        self._connection.sendall(encode(Call(verb)))
+        answer = b""
+        while not answer.endswith(b"\n"):
+            part = self._connection.recv(65536)
+            if not part or len(answer) > LINE_LIMIT:
+                raise ConnectionResetError("the gate closed the connection")
+            answer += part
+        message = decode(answer)
+        if isinstance(message, Failure):
+            raise message.error()
 
 
 def _not_ended(left: Sequence[Process]) -> Problem:

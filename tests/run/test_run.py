@@ -323,3 +323,11 @@ async def test_where_the_gate_goes_the_command_is_ended(control: Socket) -> None
     assert status == 125
     assert "the gate has gone" in said
     assert not alive(pid)
+
+
+async def test_run_keeps_to_one_thread(control: Socket) -> None:
+    # Of several threads one can hand the children on before another has closed the connection.
+    process = await start(control.state, PYTHON, "-c", "print('ready', flush=True); input()", stdin=-1)
+    assert await line_of(process) == "ready"
+    assert len(os.listdir(f"/proc/{process.pid}/task")) == 1
+    await finish(process)
