@@ -83,9 +83,9 @@ class Policy:
         self.rules = tuple(sorted(rules, key=lambda rule: rule.name))
         self.default = default
         self.digest = _digest(self)
-        self._exact: dict[str, tuple[_Ready, ...]] = {}
-        self._below: dict[str, tuple[_Ready, ...]] = {}
-        self._anywhere: tuple[_Ready, ...] = ()
+        self._exact: dict[str, list[_Ready]] = {}
+        self._below: dict[str, list[_Ready]] = {}
+        self._anywhere: list[_Ready] = []
         self._host_lines = tuple(
             line_says(line, tightens=True)
             for rule in self.rules
@@ -110,15 +110,14 @@ class Policy:
     def _place(self, rule: Rule) -> None:
         line = next((line for line in rule.match if _indexed(line)), None)
         if line is None:
-            self._anywhere = (*self._anywhere, _Ready(rule, rule_says(rule), _methods(rule)))
+            self._anywhere.append(_Ready(rule, rule_says(rule), _methods(rule)))
             return
         ready = _Ready(
             rule, rule_says(rule, tuple(other for other in rule.match if other is not line)), _methods(rule)
         )
         for host in dict.fromkeys(map(str, line.operands)):
             index = self._below if host.startswith("*.") else self._exact
-            key = host.removeprefix("*")
-            index[key] = (*index.get(key, ()), ready)
+            index.setdefault(host.removeprefix("*"), []).append(ready)
 
     # -- judging -----------------------------------------------------------------------
 
@@ -166,7 +165,7 @@ class Policy:
         default = None if certain else self._default(look, named=bool(named))
         return Weighing(certain, unknown, default)
 
-    def _naming(self, host: str) -> tuple[_Ready, ...]:
+    def _naming(self, host: str) -> Sequence[_Ready]:
         found = self._exact.get(host, ())
         if not self._below:
             return found
@@ -178,7 +177,7 @@ class Policy:
             at = host.find(".", at + 1)
         if len(sources) <= 1:
             return sources[0] if sources else ()
-        return tuple({ready.rule.name: ready for source in sources for ready in source}.values())
+        return list({ready.rule.name: ready for source in sources for ready in source}.values())
 
     def naming(self, host: str) -> tuple[Rule, ...]:
         """The rules that may concern a host: those that name it, and those that name none."""
