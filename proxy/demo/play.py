@@ -21,7 +21,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final
 
-import proxy
 from proxy.childgate import start_gate
 from proxy.console import run_console
 from proxy.control.client import ControlDesk
@@ -32,6 +31,7 @@ from proxy.demo.upstream import Upstream
 from proxy.errors import Exit
 from proxy.ledger.read import Filter, entries, reading
 from proxy.ledger.verify import verify
+from proxy.paths import packaged
 from proxy.render.text import visible
 from proxy.wire import Change, HoldView, Snapshot
 
@@ -151,17 +151,12 @@ def _begin() -> bool:
 def _flags(stage: Stage, authority: Authority) -> list[str]:
     ca = stage.state / "demo-upstream-ca.pem"
     ca.write_bytes(authority.certificate)
-    flags = ["--listen=127.0.0.1:0", f"--upstream-ca={ca}", f"--policy={_packaged()}"]
+    flags = ["--listen=127.0.0.1:0", f"--upstream-ca={ca}", f"--policy={packaged()}"]
     if stage.yes:
         extra = stage.state / "demo-policy.yaml"
         extra.write_text(_NOBODY_ANSWERS)
         flags.append(f"--policy={extra}")
     return flags + stage.apis.resolve_flags()
-
-
-def _packaged() -> Path:
-    inside = Path(proxy.__file__).parent / "policies"
-    return inside if inside.is_dir() else inside.parent.parent / "policies"
 
 
 async def _play(stage: Stage) -> None:
