@@ -28,7 +28,7 @@ from mitmproxy.proxy.layers import tls as tls_layer
 from proxy.gate import Door
 from proxy.gate.bodies import Memory
 from proxy.gate.dial import Dialler
-from proxy.gate.events import Await, Awaited, Switch
+from proxy.gate.events import Await, Awaited, Relieve, Switch
 from proxy.gate.layer import HIGH_WATER, GateLayer, Opening
 from proxy.gate.tls import Tls
 
@@ -187,10 +187,9 @@ class AgentConnection:
         self._last = asyncio.get_running_loop().time()
         try:
             while self._events:
-                happened = self._events.popleft()
-                for command in self._layer.handle_event(happened):
-                    self._obey(command)
-            self._relieve()
+                self._tell(self._events.popleft())
+            if self.http is not None and self.http.owes:
+                self._tell(Relieve())
             if self._finishing:
                 self.finish()
         except Exception as bug:
@@ -199,10 +198,9 @@ class AgentConnection:
             self._feeding = False
             self._relieved.set()
 
-    def _relieve(self) -> None:
-        if self.http is not None:
-            for command in self.http.relieve():
-                self._obey(command)
+    def _tell(self, event: io.Event) -> None:
+        for command in self._layer.handle_event(event):
+            self._obey(command)
 
     def _fault(self, bug: Exception) -> None:
         where = " < ".join(
@@ -287,9 +285,7 @@ class AgentConnection:
         with contextlib.suppress(OSError):
             await transport.writer.drain()
         transport.draining = False
-        if not self._feeding:
-            self._relieve()
-        self._relieved.set()
+        self.feed(Relieve())
 
     def backlog(self, connection: Connection) -> int:
         """Bytes written to a connection that the kernel has not taken yet."""

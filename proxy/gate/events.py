@@ -50,6 +50,7 @@ __all__ = [
     "ReceiveHttp",
     "Registered",
     "Released",
+    "Relieve",
     "RequestData",
     "RequestEndOfMessage",
     "RequestProtocolError",
@@ -113,6 +114,10 @@ class Answered(HttpEvent):
     headers: list[Header]
     end: bool = False
     last: bool = False
+
+
+class Relieve(events.Event):
+    """Something has moved on: whoever was held back for it may send again."""
 
 
 class Await(commands.Command):

@@ -28,6 +28,7 @@ from proxy.gate.events import (
     Malformed,
     ReceiveHttp,
     Registered,
+    Relieve,
     SendHttp,
 )
 from proxy.gate.exchange import Exchange, Stage
@@ -68,6 +69,8 @@ class GateLayer(layer.Layer):
             child = self._asking.pop(event.command, None)
             if child is not None:
                 yield from self._to(child, event)
+        elif isinstance(event, Relieve):
+            yield from self._relieve()
         elif isinstance(event, io.Start):
             client = self.context.client
             speaker = Http2Server(self.context) if client.alpn == b"h2" else Http1Server(self.context)
@@ -209,7 +212,16 @@ class GateLayer(layer.Layer):
         speaker = self.speakers.get(client)
         return isinstance(speaker, Http2Server) and speaker.backlog(stream_id) > HIGH_WATER
 
-    def relieve(self) -> Commands[None]:
+    @property
+    def owes(self) -> bool:
+        """Whether an HTTP/2 peer may wait for its window."""
+        return any(
+            speaker.owed
+            for speaker in self.speakers.values()
+            if isinstance(speaker, Http2Server | Http2Client)
+        )
+
+    def _relieve(self) -> Commands[None]:
         """Let HTTP/2 peers send on where what they sent has moved on."""
         for connection, speaker in list(self.speakers.items()):
             if isinstance(speaker, Http2Server) and speaker.owed:

@@ -44,6 +44,7 @@ class Agent2:
         self.keeps = True
         self.changed = asyncio.Event()
         self.h2.initiate_connection()
+        self.h2.increment_flow_control_window(2**24)
         self.flush()
         self.task = asyncio.create_task(self._read())
 
