@@ -288,9 +288,14 @@ class Hearing:
         self.decision: Decision | None = None
 
     async def begin(self) -> None:
-        """The decision on the headers, where they settle it."""
+        """
+        The decision on the headers, where they settle it.
+
+        Never a hold, even where there is no body: it would wait in here, where the gate has no
+        hearing yet to say that the agent has gone.
+        """
         try:
-            self.decision = await self._decide()
+            self.decision = await self._decide(may_hold=False)
         except Exception as bug:
             self.decision = await self._fault(bug)
 
@@ -298,8 +303,10 @@ class Hearing:
         """The decision on the whole request; waits for people on a hold."""
         self._request = request
         try:
-            self.decision = await self._decide()
-            assert self.decision is not None
+            decision = await self._decide(may_hold=True)
+            if decision is None:
+                raise RuntimeError("a whole request was not decided")
+            self.decision = decision
         except Exception as bug:
             self.decision = await self._fault(bug)
         return self.decision
@@ -325,7 +332,7 @@ class Hearing:
 
     # -- the way from top to bottom --------------------------------------------------
 
-    async def _decide(self) -> Decision | None:
+    async def _decide(self, *, may_hold: bool) -> Decision | None:
         action = decode(self._request, self._admission.facts)
         closed = self._closed(action)
         if closed is not None:
@@ -339,7 +346,7 @@ class Hearing:
             case Effect.DENY:
                 return await self._refuse(action, _by_rule(Word.REFUSED, verdict), verdict)
             case Effect.HOLD:
-                return await self._ask(action, verdict)
+                return await self._ask(action, verdict) if may_hold else None
             case Effect.WATCH:
                 return await self._open(action, verdict, Word.WATCHED, By.RULE)
             case Effect.ALLOW:

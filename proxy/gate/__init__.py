@@ -55,7 +55,7 @@ class Door(Protocol):
 
         Give it `body=b""` where there is none: then the hearing may be over at once. With
         `body=None` the decision stays None unless no body could change it. A hold is never
-        opened here while the body is unread.
+        opened here: the decision stays None, and `judge` opens it.
         """
         ...
 
