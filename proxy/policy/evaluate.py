@@ -189,10 +189,10 @@ class Policy:
         least = min(self.default.effects[word] for word in possible)
         most = max(self.default.effects[word] for word in possible)
         extra = self.default.new_host
-        if extra is None or named or any(says(look) is not False for says in self._host_lines):
+        if extra is None or named:
             return least, most
         first = self._is_first(look)
-        if first is False:
+        if first is False or any(says(look) is not False for says in self._host_lines):
             return least, most
         return (least if first is None else max(least, extra)), max(most, extra)
 

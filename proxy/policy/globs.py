@@ -63,8 +63,9 @@ def path(pattern: str, *, wide: bool) -> Matcher:
         below = f"{root}/"
         return lambda value: value.startswith(below) or value == root
     steps = [None if segment == "**" else _segment(segment, wide=wide) for segment in segments]
-    start = pattern.partition("*")[0].removesuffix("/")
-    return lambda value: value.startswith(start) and _walk(steps, value.split("/")[1:])
+    # Whatever matches holds every piece between the stars: most paths are ruled out by the longest.
+    needed = max((piece.removesuffix("/") for piece in pattern.split("*")), key=len)
+    return lambda value: needed in value and _walk(steps, value.split("/")[1:])
 
 
 def _segment(segment: str, *, wide: bool) -> Matcher:

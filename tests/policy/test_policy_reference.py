@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
-from proxy.policy import load_texts, run_cases
+from proxy.policy import load_texts, run_cases, schema
 from proxy.policy.fields import FIXED, OPEN, SCALARS
 from proxy.policy.rule import Operator
 
-TEXT = (Path(__file__).parents[2] / "docs" / "policy.md").read_text()
+DOCS = Path(__file__).parents[2] / "docs"
+TEXT = (DOCS / "policy.md").read_text()
 EXAMPLE, EXAMPLE_CASES, READINGS, READINGS_CASES = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
 
 
@@ -28,3 +30,7 @@ def test_every_field_and_operator_is_in_the_reference():
         assert f"`{name}`" in TEXT, name
     assert all(f"`{root}." in TEXT for root in OPEN)
     assert all(f"`{operator}: " in TEXT for operator in Operator)
+
+
+def test_the_schema_beside_the_reference_is_the_one_that_is_generated():
+    assert json.loads((DOCS / "policy.schema.json").read_text()) == schema()
