@@ -120,7 +120,8 @@ def _talk(scene: Scene, width: int) -> Text:
             holds = "hold waits" if scene.waiting == 1 else "holds wait"
             return Text(f"{scene.waiting} {holds}: quit all the same?", "bold yellow")
         case _:
-            return safe(scene.message, "bold yellow")
+            answering = "your answer is on its way …" if scene.selected in scene.answering else ""
+            return safe(scene.message or answering, "bold yellow")
 
 
 def _prompt(scene: Scene, width: int) -> Text:

@@ -65,7 +65,7 @@ async def main(path):
         if out := os.environ.get("SLUICE_TEST_OUT"):
             Path(out).write_text(ending.value)
         else:
-            print(f"ending: {ending.value}", flush=True)
+            print(f"ending: {ending.value}, answers: {len(desk.calls)}", flush=True)
     finally:
         steering.cancel()
 

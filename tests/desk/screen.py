@@ -40,7 +40,7 @@ class Screen:
         env = {
             **os.environ,
             "TERM": "xterm-256color",
-            "PYTHONPATH": str(HERE),
+            "PYTHONPATH": f"{HERE.parents[1]}:{HERE}",
             "LC_ALL": "C.UTF-8",
             **environ,
         }

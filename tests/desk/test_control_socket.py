@@ -501,6 +501,30 @@ async def test_while_an_agent_runs_a_process_that_cannot_be_told_from_it_is_refu
             run.close()
 
 
+def test_nothing_is_answered_between_the_end_of_a_run_and_the_news_of_it(tmp_path):
+    """Who was below it has another parent by then, and the gate has not read the end yet."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "s"))
+        listener.listen()
+        code = "import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); input()"
+        run = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "s")], stdin=subprocess.PIPE)
+        connection, _ = listener.accept()
+    guard = Guard()
+    root = guard.hello(kernel.peer_of(connection), connection)
+    ours, theirs = socket.socketpair(socket.AF_UNIX)
+    someone = kernel.peer_of(ours)
+    guard.check(someone, Call(Verb.REVIEW, approves=True))
+    run.kill()
+    run.wait()
+    with pytest.raises(SluiceError, match="just ending"):
+        guard.check(someone, Call(Verb.REVIEW, approves=True))
+    guard.lose(root)
+    with pytest.raises(SluiceError, match="locked"):
+        guard.check(someone, Call(Verb.REVIEW, approves=True))
+    for thing in (connection, ours, theirs, run.stdin, someone):
+        thing.close()
+
+
 async def handed_on(path):
     ours, theirs = socket.socketpair()
     code = (
