@@ -205,10 +205,12 @@ def make(path: Path, genesis: tuple[int, bytes, bytes]) -> None:
     try:
         connection.execute(f"PRAGMA application_id={APPLICATION}")
         connection.execute("PRAGMA encoding='UTF-8'")
+        connection.execute("BEGIN IMMEDIATE")
         for statement in TABLES:
             connection.execute(statement)
         connection.execute(f"PRAGMA user_version={VERSION}")
         connection.execute("INSERT INTO entry (seq, body, hash) VALUES (?, ?, ?)", genesis)
+        connection.execute("COMMIT")
         if connection.execute("PRAGMA journal_mode=WAL").fetchone() != ("wal",):
             raise fail(f"'{path}' lies where SQLite cannot keep a write-ahead log", fix="use a local disk")
     finally:
