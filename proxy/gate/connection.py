@@ -98,6 +98,7 @@ class AgentConnection:
         self._transports: dict[Connection, _Transport] = {self._client: _Transport(reader, writer)}
         self._events: deque[io.Event] = deque()
         self._feeding = False
+        self._said: dict[Connection, list[bytes]] = {}
         self._relieved = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._timers: set[asyncio.TimerHandle] = set()
@@ -190,6 +191,7 @@ class AgentConnection:
                 self._tell(self._events.popleft())
             if self.http is not None and self.http.owes:
                 self._tell(Relieve())
+            self._flush()
             if self._finishing:
                 self.finish()
         except Exception as bug:
@@ -208,6 +210,8 @@ class AgentConnection:
         )
         logger.error("the gate closes a connection on which it failed: %s at %s", type(bug).__name__, where)
         self._events.clear()
+        # Half of a request may be said already: none of it leaves.
+        self._said = {}
         if self.http is not None:
             for exchange in list(self.http.exchanges.values()):
                 exchange.abort("the gate failed")
@@ -216,7 +220,7 @@ class AgentConnection:
     def _obey(self, command: commands.Command) -> None:
         match command:
             case commands.SendData():
-                self._write(command.connection, command.data)
+                self._said.setdefault(command.connection, []).append(command.data)
             case Await():
                 self._spawn(self._asked(command))
             case commands.OpenConnection():
@@ -272,14 +276,17 @@ class AgentConnection:
 
     # Sockets
 
-    def _write(self, connection: Connection, data: bytes) -> None:
-        transport = self._transports.get(connection)
-        if transport is None or transport.writer.is_closing():
-            return
-        transport.writer.write(data)
-        if self.backlog(connection) > HIGH_WATER and not transport.draining:
-            transport.draining = True
-            self._spawn(self._drain(transport))
+    def _flush(self) -> None:
+        """Send what was said in one go: a head and its body are one packet."""
+        while self._said:
+            connection, parts = self._said.popitem()
+            transport = self._transports.get(connection)
+            if transport is None or transport.writer.is_closing():
+                continue
+            transport.writer.write(b"".join(parts))
+            if self.backlog(connection) > HIGH_WATER and not transport.draining:
+                transport.draining = True
+                self._spawn(self._drain(transport))
 
     async def _drain(self, transport: _Transport) -> None:
         with contextlib.suppress(OSError):
@@ -336,9 +343,10 @@ class AgentConnection:
 
     def _close(self, connection: Connection) -> None:
         connection.state = ConnectionState.CLOSED
-        transport = self._transports.pop(connection, None)
-        if transport is None:
+        if connection not in self._transports:
             return
+        self._flush()
+        transport = self._transports.pop(connection)
         writer = transport.writer
         writer.close()
         if writer.transport.get_write_buffer_size():

@@ -140,6 +140,8 @@ def _agree(head: Head, address: Address, default: int) -> None:
         if head.version == "HTTP/1.1" or (head.version == "HTTP/2" and head.authority is None):
             raise UnreadableError("no host header")
         return
+    if hosts[0] == head.authority:
+        return  # where both are there, `address` is what the second one says
     if read_authority(hosts[0], default) != address:
         raise MisdirectedError("the host header names another address than the one to be dialled")
 
