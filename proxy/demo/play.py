@@ -42,6 +42,11 @@ goes through the gate, under the starter policies: reading flows, the rest waits
   a  approve     d  deny, with a reason     enter  look at it whole     ?  help     q  quit
 """
 
+_INTRO_YES: Final = """\
+A fake bank, mail and file API run on this machine, and an agent that uses them. What it sends
+goes through the gate, under the starter policies.
+"""
+
 _REASON: Final = "500 people is a campaign: ask marketing first"
 
 # In `--yes` one request is left unanswered, to show that silence refuses: not for ten minutes.
@@ -52,7 +57,7 @@ rules:
     why: Silence refuses.
     match: {{host: {FILES}, method: DELETE}}
     then: hold
-    hold: {{timeout: 4s}}
+    hold: {{timeout: 2s}}
 """
 
 _ENDS_WITHIN: Final = 60.0  # seconds, with --yes; something is broken after that
@@ -126,6 +131,8 @@ def demo(*, yes: bool) -> int:
     if not yes and not _begin():
         shutil.rmtree(state)
         return Exit.YES
+    if yes:
+        _print(_INTRO_YES)
     authority = Authority.make()
     with fakes(authority) as apis:
         stage = Stage(state, apis, yes)
@@ -260,7 +267,7 @@ def _report(stage: Stage) -> bool:
     good = report.ok and reads == 3 and all(one.kept for one in outcome)
     if stage.yes:
         good = good and all(one.decision is one.wish.yes for one in outcome)
-    _print(_next_steps(stage.state) if not (stage.yes and good) else "\nAll as it must be.")
+    _print(_next_steps(stage.state, kept=not (stage.yes and good)))
     if not good:
         _print("\nThis is not as it must be: what arrived and what was decided differ.", sys.stderr)
     return good
@@ -278,15 +285,19 @@ def _times(count: int) -> str:
     return {0: "never", 1: "once"}.get(count, f"{count} times")
 
 
-def _next_steps(state: Path) -> str:
+def _next_steps(state: Path, *, kept: bool) -> str:
     sluice, folder = _sluice(), shlex.quote(str(state))
+    own = f"  {sluice} up                 the gate, and its console\n"
+    own += f"  {sluice} run -- COMMAND     your agent behind it"
+    if not kept:
+        return f"\nDecide yourself, in a terminal\n  {sluice} demo\nThen, with an agent of your own\n{own}"
     return f"""
-Next
-  {sluice} ledger show --state {folder}      what happened, entry by entry
-  {sluice} ledger verify --state {folder}    the same, proved
-  {sluice} up                      a gate of your own, with this console
-  {sluice} run -- COMMAND          your agent behind it
-  rm -r {folder}                   when you have seen enough"""
+Read the ledger of this demo, and remove it
+  {sluice} ledger show --state {folder}
+  {sluice} ledger verify --state {folder}
+  rm -r {folder}
+Then, with an agent of your own
+{own}"""
 
 
 def _sluice() -> str:

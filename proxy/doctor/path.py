@@ -186,7 +186,7 @@ def look(tool: Tool, environment: Mapping[str, str], upstream: Upstream, folder:
     status, said = _run([program, *tool.arguments], environment, folder)
     arrived = any(arrival.path.startswith(f"/{tool.command}") for arrival in upstream.arrivals)
     if status == 0 and arrived:
-        return ok(tool.name, f"goes through the gate and trusts its CA ({_last(version)})")
+        return ok(tool.name, f"goes through the gate and trusts its CA ({_first(version)})")
     if re.search(r"certificate|self.signed|SSL|TLS|issuer", said):
         return wrong(tool.name, f"does not trust the gate's CA: {_last(said)}", fix=tool.untrusting)
     if not arrived:
@@ -212,6 +212,10 @@ def _run(command: list[str], environment: Mapping[str, str], folder: Path) -> tu
     except OSError as error:
         return None, os.strerror(error.errno or 0)
     return done.returncode, (done.stdout if done.returncode == 0 else done.stderr).decode(errors="replace")
+
+
+def _first(said: str) -> str:
+    return visible(said.strip().partition("\n")[0][:60])
 
 
 def _last(said: str) -> str:

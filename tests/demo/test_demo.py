@@ -1,0 +1,144 @@
+"""`sluice demo`: the whole main job, decided by itself and by a person at a terminal."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pexpect
+import pyte
+import pytest
+
+SLUICE = [sys.executable, "-P", "-m", "proxy"]
+SOON = 40
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    return {**os.environ, "TMPDIR": str(folder), "XDG_CONFIG_HOME": str(tmp_path), "TERM": "xterm"}
+
+
+def states(environment: dict[str, str]) -> list[Path]:
+    return list(Path(environment["TMPDIR"]).glob("sluice-demo-*"))
+
+
+def table(said: str) -> dict[str, tuple[str, str]]:
+    """What arrived: by wish, the decision and how often."""
+    lines = said.partition("What really arrived at the APIs")[2].splitlines()[1:5]
+    return {line[2:28].strip(): (line[29:39].strip(), line[40:].strip()) for line in lines}
+
+
+def test_what_arrives_is_exactly_what_was_approved(environment: dict[str, str]) -> None:
+    done = subprocess.run(
+        [*SLUICE, "demo", "--yes"], env=environment, capture_output=True, text=True, timeout=SOON
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert table(done.stdout) == {
+        "three reads": ("allowed", "3 times"),
+        "a refund of 4,200.00 USD": ("approved", "once"),
+        "a mail to 500 people": ("denied", "never"),
+        "a bucket deleted": ("expired", "never"),
+    }
+    assert "mail: denied (403): 500 people is a campaign" in done.stdout
+    assert "delete: expired (403)" in done.stdout
+    assert "its chain holds" in done.stdout
+    assert states(environment) == []
+
+
+def test_without_a_terminal_it_decides_by_itself(environment: dict[str, str]) -> None:
+    done = subprocess.run(
+        [*SLUICE, "demo"],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=SOON,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.startswith("There is no terminal here")
+
+
+class Person:
+    """Somebody at a terminal of 100 columns: reads the screen, presses keys, reads what is left."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self.terminal = pexpect.spawn(
+            SLUICE[0], [*SLUICE[1:], "demo"], env=environment, dimensions=(40, 100), timeout=20
+        )
+        self.screen = pyte.Screen(100, 40)
+        self.stream = pyte.ByteStream(self.screen)
+        self.typed = b""
+
+    def sees(self, words: str, within: float = 20.0) -> bool:
+        end = time.monotonic() + within
+        while time.monotonic() < end:
+            try:
+                part = self.terminal.read_nonblocking(65536, 0.05)
+            except pexpect.TIMEOUT:
+                pass
+            except pexpect.EOF:
+                return words in self.text
+            else:
+                self.typed += part
+                self.stream.feed(part)
+            if words in self.text:
+                return True
+        return False
+
+    @property
+    def text(self) -> str:
+        return "\n".join(line.rstrip() for line in self.screen.display)
+
+    def presses(self, keys: str, until: str) -> None:
+        """Again until it counts: a hold that has just come takes no key for a moment."""
+        for _ in range(20):
+            self.terminal.send(keys)
+            if self.sees(until, within=1.0):
+                return
+        pytest.fail(f"never seen: {until}\n{self.text}")
+
+    def leaves(self) -> tuple[int | None, str]:
+        """Exit status, and all that was printed after the console."""
+        self.terminal.expect(pexpect.EOF)
+        self.terminal.close()
+        said = (self.typed + self.terminal.before).decode().replace("\r\n", "\n")
+        return self.terminal.exitstatus, said
+
+
+def starts(environment: dict[str, str]) -> Person:
+    person = Person(environment)
+    assert person.sees("Press Enter to start")
+    person.terminal.send("\r")
+    assert person.sees("3 waiting"), person.text
+    return person
+
+
+def test_a_person_decides_in_this_terminal_and_reads_what_came_of_it(environment: dict[str, str]) -> None:
+    person = starts(environment)
+    person.presses("a", "2 waiting")
+    person.terminal.send("j")
+    person.presses("a", "1 waiting")
+    person.terminal.send("j")
+    person.presses("a", "0 waiting")
+    status, said = person.leaves()
+    assert status == 0
+    assert "mail: done (202)" in said
+    assert [times for _, times in table(said).values()] == ["3 times", "once", "once", "once"]
+    (state,) = states(environment)
+    assert f"ledger show --state {state}" in said
+    verified = subprocess.run([*SLUICE, "ledger", "verify", "--state", str(state)], capture_output=True)
+    assert verified.returncode == 0
+
+
+def test_who_quits_early_has_approved_nothing(environment: dict[str, str]) -> None:
+    person = starts(environment)
+    person.presses("q", "q again to quit")
+    person.terminal.send("q")
+    status, said = person.leaves()
+    assert status == 0
+    assert [times for _, times in table(said).values()] == ["3 times", "never", "never", "never"]
