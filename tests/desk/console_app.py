@@ -9,7 +9,6 @@ import json
 import os
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 from memory_desk import MemoryDesk, hold_view
@@ -24,9 +23,6 @@ async def obey(desk, reader, writer):
         match command.pop("do"):
             case "open":
                 desk.open(hold_view(command.pop("number"), **tuples(command)))
-            case "replace":
-                view = next(iter(desk.holds.values()))
-                desk.open(replace(view, **tuples(command)))
             case "many":
                 for number in range(command["first"], command["last"] + 1):
                     desk.open(hold_view(number))

@@ -98,9 +98,9 @@ class MemoryDesk:
     async def review(
         self, prefix: str, *, approves: bool, reason: str = "", digest: str | None = None
     ) -> HoldView:
-        view = await self.show(prefix)
         if self.gate is not None:
             await self.gate.wait()
+        view = await self.show(prefix)
         if view.state != "pending":
             raise fail(f"hold {view.id[:6]} is gone: {view.state}", exit=Exit.NO)
         if digest not in (None, view.digest):

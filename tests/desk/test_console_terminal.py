@@ -184,7 +184,6 @@ def test_what_the_desk_refuses_is_shown(console):
     console.see("your answer is on its way")
     console.do("settle", id="0001", state="abandoned")
     console.see("ended")
-    console.do("replace", state="pending", digest="e" * 64)
     console.do("go")
     console.see("gone: abandoned")
 
