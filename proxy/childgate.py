@@ -14,12 +14,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
-from proxy.errors import Exit, SluiceError, fail
+from proxy.errors import Exit, Problem, SluiceError, fail
 from proxy.linux.tree import end_with_parent
 
 LOG: Final = "gate.log"
@@ -141,12 +141,24 @@ def _line(process: subprocess.Popen[bytes], deadline: float) -> bytes:
 
 
 def _not_started(process: subprocess.Popen[bytes], log: Path, why: str) -> SluiceError:
-    said = log.read_bytes()[-_LOG_SHOWN:].decode(errors="replace").strip()
+    said = log.read_bytes()[-_LOG_SHOWN:].decode(errors="replace")
     status = Exit.WRONG if process.returncode == Exit.WRONG else Exit.NO
-    # Its own message has what, why and fix: it stands for ours.
-    if said.startswith("sluice: error: "):
-        return fail(said.removeprefix("sluice: error: "), exit=status)
-    return fail("the gate did not start", f"{why}\n{said}" if said else why, f"see {log}", exit=status)
+    # Its own words have what, why and fix: they stand for ours.
+    if problems := list(_problems(said)):
+        return SluiceError(*problems, exit=status)
+    return fail("the gate did not start", f"{why}. {said.strip()[-500:]}", f"see {log}", exit=status)
+
+
+def _problems(said: str) -> Iterator[Problem]:
+    """The problems in what a command of ours says on stderr."""
+    found: list[dict[str, str]] = []
+    for line in said.splitlines():
+        name, _, text = line.removeprefix("sluice: ").partition(": ")
+        if name == "error":
+            found.append({"what": text})
+        elif name in ("why", "fix") and found:
+            found[-1][name] = text
+    return (Problem(**parts) for parts in found)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -40,7 +40,9 @@ def test_a_gate_with_a_broken_policy_says_what_the_gate_said(tmp_path: Path) -> 
     with pytest.raises(SluiceError) as caught:
         start_gate(tmp_path / "state", [f"--policy={policy}"])
     assert caught.value.exit is Exit.WRONG
-    assert "broken.yaml:2:1" in str(caught.value.problems[0])
+    problem = caught.value.problems[0]
+    assert "broken.yaml:2:1: unknown" in problem.what
+    assert problem.why and problem.fix and "sluice:" not in str(problem)
 
 
 def test_a_state_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
