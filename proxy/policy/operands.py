@@ -39,7 +39,7 @@ def literal(scalar: Scalar) -> Operand:
     """
     The text or number that a scalar means (YAML 1.2 core schema).
 
-    Plain true, false and null are those texts; ``0123`` is text, as in ``policy-language``.
+    Plain true, false and null are those texts; ``0123`` is text.
     """
     text = scalar.text
     if not scalar.plain or text in _WORDS or _LEADING_ZERO.fullmatch(text):

@@ -29,9 +29,8 @@ def read_rule(node: Node, mistakes: Mistakes) -> Rule | None:
     found = shape.table(node, keys.RULE, called, mistakes)
     if found is None:
         return None
-    for key in keys.RULE_REQUIRED:
-        if key not in found:
-            mistakes.add(node.at, f"{called} has no {key}", _WHY_REQUIRED[key], f"add: {key}:")
+    for key in [key for key in keys.RULE_REQUIRED if key not in found]:
+        mistakes.add(node.at, f"{called} has no {key}", _WHY_REQUIRED[key], f"add: {key}:")
     name = _name(found, mistakes)
     why = shape.text(found["why"], "why", mistakes) if "why" in found else None
     then = shape.one_of(found["then"], tuple(map(str, Effect)), "then", mistakes) if "then" in found else None
@@ -46,12 +45,13 @@ def read_rule(node: Node, mistakes: Mistakes) -> Rule | None:
     if name is None or why is None or then is None or not match or not all(unless):
         return None
     effect = Effect[then.upper()]
+    allows = effect is Effect.ALLOW
     return Rule(
         name=name,
         why=why,
         then=effect,
-        match=(*match, *_implied(match)) if effect is Effect.ALLOW else match,
-        unless=unless if effect is Effect.ALLOW else tuple(_narrowed(item) for item in unless),
+        match=(*match, *_implied(match)) if allows else match,
+        unless=unless if allows else tuple(map(_narrowed, unless)),
         tier=tier,
         reversible=reversible,
         says=says,
@@ -124,7 +124,7 @@ def _match(node: Node, what: str, mistakes: Mistakes) -> tuple[Line, ...]:
 
 def _where(node: Node, mistakes: Mistakes) -> list[Line | None]:
     if not isinstance(node, Table) or not node.entries:
-        shape.table(node, (), "where", mistakes)
+        shape.table(node, ("FIELD: {OPERATOR: VALUE}",), "where", mistakes)
         if isinstance(node, Table):
             mistakes.add(node.at, "where is empty", fix="leave it out, or name a field")
         return [None]
