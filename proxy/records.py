@@ -13,24 +13,19 @@ from datetime import UTC, datetime
 from typing import Final
 
 from proxy.action import Action, Field, Request, Values
+from proxy.chain import cut
 from proxy.decision import Decision, Outcome
 from proxy.decode import Unreadable
 from proxy.decode import body as bodies
 from proxy.hold import Hold, Review
-from proxy.ledger import Draft, Fields
+from proxy.ledger import Draft
 from proxy.policy.verdict import Verdict
 from proxy.redact import Redacted, redact, redact_url, redact_value
 
 MAX_TEXT: Final = 2_000
 MAX_URL: Final = 4_000
 MAX_SHOWN: Final = 20
-
-
-def cut(text: str, limit: int = MAX_TEXT) -> str:
-    """Text short enough for an entry, saying how much was left out."""
-    if len(text) <= limit:
-        return text
-    return f"{text[:limit]}… ({len(text) - limit} more characters)"
+MAX_ENTERED: Final = 4_000
 
 
 def iso(time: float) -> str:
@@ -49,7 +44,7 @@ def decided(
         "by": str(decision.by),
         "rule": decision.rule,
         "rules": list(decision.rules[:100]),
-        "why": cut(decision.why),
+        "why": cut(decision.why, MAX_TEXT),
         "policy": policy,
         "agent": request.agent,
         "method": cut(action.method, 100),
@@ -89,25 +84,41 @@ def held(hold: Hold) -> Draft:
         "hold": hold.id,
         "rule": verdict.rule,
         "rules": list(verdict.rules[:100]),
-        "why": cut(verdict.why),
+        "why": cut(verdict.why, MAX_TEXT),
         "policy": verdict.policy,
         "agent": action.request.agent,
         "method": action.method,
         "url": cut(redact_url(action.request.url), MAX_URL),
         "operation": cut(action.operation, 500),
         "says": cut(verdict.says, 500),
-        "show": {name: list(values) for name, values in shown(action, verdict).items()},
+        "show": _entered(shown(action, verdict)),
         "deadline": iso(hold.deadline),
     }
-    return Draft("held", _showable(fields), digest=hold.digest, payload=payload(action.request))
+    return Draft("held", fields, digest=hold.digest, payload=payload(action.request))
 
 
-def _showable(fields: dict[str, object]) -> dict[str, object]:
-    """Names of fields may hold anything; an entry's keys may not: pairs stand for the mapping."""
-    show = fields["show"]
-    assert isinstance(show, dict)
-    fields["show"] = [[name, values] for name, values in show.items()]
-    return fields
+def _entered(show: dict[str, tuple[str, ...]]) -> list[object]:
+    """
+    The shown fields as an entry has them: pairs, because an entry's keys may not be any text.
+
+    As much as fits: a mail to thousands must not make an entry that cannot be written. All of
+    it is in the payload.
+    """
+    room = MAX_ENTERED
+    pairs: list[object] = []
+    for name, values in show.items():
+        kept: list[str] = []
+        for value in values:
+            text = cut(value, 200)
+            room -= len(text.encode()) + 8
+            if room < 0:
+                kept.append("…")
+                break
+            kept.append(text)
+        pairs.append([cut(name, 200), kept])
+        if room < 0:
+            break
+    return pairs
 
 
 def payload(request: Request) -> bytes:
@@ -168,7 +179,7 @@ def reviewed(hold: Hold, review: Review) -> Draft:
         "reviewer": cut(review.reviewer.name, 200),
         "person": cut(review.reviewer.person, 200),
         "answer": "approve" if review.approves else "deny",
-        "reason": cut(review.reason),
+        "reason": cut(review.reason, MAX_TEXT),
     }
     return Draft("reviewed", fields, digest=review.digest)
 
@@ -198,16 +209,5 @@ def paused(agent: str | None, begins: bool, by: str = "") -> Draft:
 
 def policy_changed(before: str, after: str, by: str, difference: str) -> Draft:
     """Another policy is in force from here on."""
-    return Draft(
-        "policy_changed", {"before": before, "policy": after, "by": by, "difference": cut(difference)}
-    )
-
-
-def started(version: str, policy: str, settings: Fields) -> Draft:
-    """The gate began to accept traffic, with these settings."""
-    return Draft("started", {"version": version, "policy": policy, "settings": dict(settings)})
-
-
-def stopped(why: str) -> Draft:
-    """The gate stopped cleanly."""
-    return Draft("stopped", {"why": why})
+    said = cut(difference, MAX_TEXT)
+    return Draft("policy_changed", {"before": before, "policy": after, "by": by, "difference": said})

@@ -1,16 +1,18 @@
 """The story of one action, heard without a gate: judge, ask, write down, answer."""
 
 import asyncio
+import time
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from proxy import admission as room
+from proxy.admission import hearing as room
 from proxy.decision import By, Happened, Outcome, Word
 from proxy.errors import SluiceError
 from proxy.hold import Reviewer
 from proxy.ledger import UnavailableError
+from proxy.ledger.verify import verify
 
 from .conftest import POLICY, policy, request
 
@@ -325,3 +327,32 @@ async def test_only_a_released_request_makes_a_host_known(hall: Any) -> None:
     first = await h.admission.receive(other)
     second = await h.admission.receive(other)
     assert (first.decision.word, second.decision.word) == (Word.WATCHED, Word.ALLOWED)
+
+
+async def test_a_hold_that_was_never_written_is_never_named(hall: Any, monkeypatch: Any) -> None:
+    h = await hall()
+    honest = h.ledger.queue
+
+    def fails(draft: Any) -> Any:
+        if draft.kind == "held":
+            raise UnavailableError()
+        return honest(draft)
+
+    monkeypatch.setattr(h.ledger, "queue", fails)
+    assert (await decide(h)).word is Word.UNAVAILABLE
+    assert h.admission.approvals.pending == ()
+    monkeypatch.undo()
+    (decided,) = await h.entries("decided")
+    assert "hold" not in decided
+    assert verify(h.path, time.time()).ok
+
+
+async def test_a_mail_to_thousands_still_makes_an_entry_that_fits(hall: Any) -> None:
+    h = await hall(POLICY.replace("show: [form.amount]", "show: [form.to, form.amount]"))
+    body = "&".join(f"to=someone{number}%40example.com%00%22" for number in range(5_000)).encode()
+    waiting = asyncio.create_task(decide(h, body=body))
+    hold = await h.pending()
+    await h.admission.review(hold.id, ADA, approves=True, reason="", seen=None)
+    assert (await waiting).word is Word.APPROVED
+    (held,) = await h.entries("held")
+    assert "someone0@example.com" in str(held["show"]) and "and 4980 more" in str(held["show"])

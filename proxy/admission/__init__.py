@@ -1,0 +1,269 @@
+"""
+The story of one action: judge, ask, write down, answer.
+
+`Admission` owns the policy in force and who is paused, and does the writing down; each request
+has a `Hearing` of its own, which is the story.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from proxy import records
+from proxy.action import Request
+from proxy.admission.hearing import Hearing, say
+from proxy.approvals import Approvals
+from proxy.decision import By, Decision, Word
+from proxy.decode import Facts, decode
+from proxy.errors import Exit, SluiceError, fail
+from proxy.hold import Hold, Review, Reviewer
+from proxy.ledger import Draft, Fields, Ledger, UnavailableError
+from proxy.policy import Policy
+from proxy.policy.verdict import Effect
+
+log = logging.getLogger("sluice")
+
+_CANNOT_WRITE: Final = "the ledger cannot be written"
+
+
+@dataclass(slots=True)
+class Counts:
+    """How many requests were let through, held and refused since the start."""
+
+    allowed: int = 0
+    held: int = 0
+    refused: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """How this gate admits: `shadow` lets everything flow, `strict` waits for every entry."""
+
+    shadow: bool = False
+    strict: bool = False
+    body_limit: int = 10 * 1024 * 1024
+
+
+class Admission:
+    """
+    Hears requests; owns the policy in force and who is paused.
+
+    Implements `proxy.gate.Door`. `clock` gives Unix time in seconds, `new_id` 128 bits as text;
+    `released` is told of every decision that opened (for first-seen markers).
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        approvals: Approvals,
+        ledger: Ledger,
+        *,
+        facts: Facts,
+        clock: Callable[[], float],
+        new_id: Callable[[], str],
+        rules: Rules = Rules(),
+        released: Callable[[Fields], None] = lambda fields: None,
+    ) -> None:
+        self.policy = policy
+        self.approvals = approvals
+        self.ledger = ledger
+        self.facts = facts
+        self.clock = clock
+        self.new_id = new_id
+        self.rules = rules
+        self.released = released
+        self.counts = Counts()
+        self.paused: set[str] = set()
+        self.closing = False
+        self._recorded: dict[str, asyncio.Future[Word]] = {}
+
+    # -- the gate's side -----------------------------------------------------------
+
+    async def receive(self, request: Request) -> Hearing:
+        """Hear a request of which the headers have been read."""
+        hearing = Hearing(self, request)
+        await hearing.begin()
+        return hearing
+
+    async def malformed(
+        self,
+        agent: str | None,
+        what: str,
+        *,
+        request: Request | None = None,
+        word: Word = Word.UNREADABLE,
+        status: int | None = None,
+    ) -> Decision:
+        """Refuse what is never judged, and write that down."""
+        decision = Decision(word, By.FAULT, why=what, detail=what, status=status)
+        id = self.new_id()
+        try:
+            if request is None:
+                draft = records.fault(id, agent, decision)
+            else:
+                draft = records.decided(id, decode(request), None, decision, self.policy.digest)
+            return await self.refused(decision, draft)
+        except Exception as bug:
+            say(bug)
+            return decision
+
+    # -- the reviewers' side -------------------------------------------------------
+
+    async def review(
+        self, prefix: str, reviewer: Reviewer, *, approves: bool, reason: str, seen: bytes | None
+    ) -> Hold:
+        """
+        One person's answer; returns once it is on disk, and so is what it decided.
+
+        Raises SluiceError (exit 1) where the hold has ended, the answer is not this person's
+        to give, or it could not be written down.
+        """
+        hold = self.approvals.find(prefix)
+        review = Review(reviewer, approves, reason, seen or hold.digest, self.clock())
+        hold.reviewed(review)  # raises here, before anything is written, where it does not count
+        try:
+            ticket = self.ledger.queue(records.reviewed(hold, review))
+            settled = self.approvals.review(hold.id, review).settled
+            recorded = self._recorded.get(hold.id) if settled else None
+            if recorded is None:
+                await ticket
+                return self.approvals.get(hold.id)
+            ticket.add_done_callback(_look_at)
+            word = await asyncio.shield(recorded)
+        except UnavailableError:
+            raise fail(
+                f"your answer to hold {hold.id[:6]} could not be written down, so nothing was sent",
+                _CANNOT_WRITE,
+                "see the console of sluice up",
+                exit=Exit.NO,
+            ) from None
+        if approves and not word.opens:
+            raise fail(
+                f"hold {hold.id[:6]} ended as {word} at the same moment: nothing was sent", exit=Exit.NO
+            )
+        return self.approvals.get(hold.id)
+
+    def pause(self, agent: str | None, by: str) -> None:
+        """Refuse everything (of one agent) from now on, also what waits."""
+        self.paused.add(agent or "*")
+        for hold in self.approvals.pending:
+            if self.is_paused(hold.action.request.agent):
+                self.approvals.refuse(hold.id, "everything is paused")
+        self.ledger.note(records.paused(agent, True, by))
+
+    def resume(self, agent: str | None, by: str) -> None:
+        """End a pause; without an agent every pause."""
+        if agent is None:
+            self.paused.clear()
+        else:
+            self.paused.discard(agent)
+        self.ledger.note(records.paused(agent, False, by))
+
+    def is_paused(self, agent: str | None) -> bool:
+        """Whether this agent's requests are refused for now."""
+        return bool(self.paused) and ("*" in self.paused or (agent or "") in self.paused)
+
+    def change_policy(self, policy: Policy, by: str, difference: str) -> None:
+        """
+        Put another policy in force and judge every open hold again.
+
+        Stricter demands replace those before, a denial refuses; what has become looser
+        still waits for a person.
+        """
+        before, self.policy = self.policy, policy
+        self.ledger.note(records.policy_changed(before.digest, policy.digest, by, difference))
+        for hold in self.approvals.pending:
+            self.judge_again(hold)
+
+    def judge_again(self, hold: Hold) -> None:
+        """What the policy in force says of a hold that was opened under another."""
+        verdict = self.policy.judge(hold.action)
+        if verdict.effect is Effect.DENY:
+            self.approvals.refuse(hold.id, verdict.why)
+        elif verdict.effect is Effect.HOLD and replace(verdict, policy=hold.verdict.policy) != hold.verdict:
+            self.approvals.demand(hold.id, verdict)
+
+    async def close(self, within: float) -> None:
+        """
+        From now on everything is refused; whoever waits is told that nobody decided.
+
+        Returns once that is written down, or after so many seconds.
+        """
+        self.closing = True
+        for hold in self.approvals.pending:
+            self.approvals.cut(hold.id, "the gate is stopping")
+        if waiting := list(self._recorded.values()):
+            await asyncio.wait(waiting, timeout=within)
+
+    # -- writing down --------------------------------------------------------------
+
+    def write_held(self, hold: Hold) -> asyncio.Future[int] | None:
+        """
+        Write down that a hold has opened; None where that cannot be.
+
+        A hold that is not written down is cut off: nobody may decide what leaves no trace.
+        """
+        try:
+            ticket = self.ledger.queue(records.held(hold))
+        except SluiceError:
+            self.approvals.cut(hold.id, _CANNOT_WRITE)
+            return None
+        ticket.add_done_callback(lambda done: self._held_written(hold.id, done))
+        return ticket
+
+    def _held_written(self, id: str, ticket: asyncio.Future[int]) -> None:
+        if ticket.cancelled() or ticket.exception() is not None:
+            self.approvals.cut(id, _CANNOT_WRITE)
+
+    async def refused(self, decision: Decision, draft: Draft) -> Decision:
+        """A refusal is enforced whether or not it can be written; it is written if it can."""
+        self.counts.refused += 1
+        try:
+            await self.ledger.queue(draft)
+        except SluiceError:
+            log.warning("a refusal could not be written down: %s", decision.word)
+        return decision
+
+    async def opened(self, decision: Decision, draft: Draft, *, wait: bool) -> Decision:
+        """
+        Written before released: returns the decision once its entry is queued, and on disk
+        where `wait` says so; returns `unavailable` instead where that fails.
+        """
+        try:
+            ticket = self.ledger.queue(draft)
+            if wait or self.rules.strict:
+                await ticket
+            else:
+                ticket.add_done_callback(_look_at)
+        except SluiceError:
+            self.counts.refused += 1
+            return replace(decision, word=Word.UNAVAILABLE, by=By.FAULT, why=_CANNOT_WRITE, detail="")
+        self.counts.allowed += 1
+        self.released(draft.fields)
+        return decision
+
+    def expect_record(self, id: str) -> None:
+        """Let whoever answers this hold wait until its decision is on disk."""
+        recorded: asyncio.Future[Word] = asyncio.get_running_loop().create_future()
+        recorded.add_done_callback(_look_at)
+        self._recorded[id] = recorded
+
+    def recorded(self, id: str, word: Word) -> None:
+        """Tell whoever answered this hold how it ended, now that it is on disk."""
+        recorded = self._recorded.pop(id, None)
+        if recorded is None or recorded.done():
+            return
+        if word is Word.UNAVAILABLE:
+            recorded.set_exception(UnavailableError())
+        else:
+            recorded.set_result(word)
+
+
+def _look_at(ticket: asyncio.Future[int] | asyncio.Future[Word]) -> None:
+    """Take note of a failure that nobody waits for: the ledger has said so itself."""
+    if not ticket.cancelled():
+        ticket.exception()
