@@ -141,6 +141,7 @@ class Action:
     not been read. `host`, `path` and `method` are normalised once, here and nowhere else.
     `documents` answers for every root of a field that has steps below it (``json``, ``form``,
     ``query``, ``header`` …), `scalars` for those without (``host``, ``consequence`` …).
+    `members` are the requests that a batch carries: it is judged by the worst of them and itself.
     """
 
     request: Request
@@ -153,6 +154,7 @@ class Action:
     unreadable: str | None = None
     documents: Mapping[str, Document] = field(default_factory=dict)
     scalars: Mapping[str, Reading] = field(default_factory=dict)
+    members: tuple[Action, ...] = ()
 
     def read(self, name: Field) -> Reading:
         """What stands under a field's name; a root that nobody decoded is UNKNOWN."""

@@ -8,14 +8,13 @@ what is well-formed but not understood is UNKNOWN to the rules, and counts again
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
-from urllib.parse import unquote_to_bytes
 
 from proxy.action import ABSENT, UNKNOWN, Action, Document, Field, Reading, Request, Values
-from proxy.decode import body as bodies
-from proxy.decode import form, http, json
+from proxy.decode import formats, http, message
+from proxy.decode.consequence import consequence, gravest
+from proxy.decode.decoded import Decoded, Head
 from proxy.decode.http import Unreadable
 
 __all__ = ["ALL_SEEN", "Facts", "Seen", "Unreadable", "decode"]
@@ -61,7 +60,10 @@ class Facts:
     key: bytes = b""
 
 
-_READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+MAX_DEPTH: Final = 3
+MAX_MEMBERS: Final = 1_000
+MAX_NAMED: Final = 3
+
 _KEY_HEADERS: Final = ("authorization", "x-api-key", "api-key", "x-goog-api-key")
 _KEY_PARAMETERS: Final = ("key", "api_key", "apikey", "access_token")
 
@@ -93,130 +95,89 @@ def _unreadable(request: Request, why: str) -> Action:
     )
 
 
-def _decode(request: Request, facts: Facts) -> Action:
-    method = http.read_method(request.method)
-    host = http.read_host(request.host)
-    raw_path, _, raw_query = request.target.partition(b"?")
-    path = http.read_path(raw_path)
-    headers = http.read_headers(request.headers)
-    query, query_pairs = _read_query(raw_query)
-    documents: dict[str, Document] = {"query": query, "header": http.header_document(headers)}
-    methods = [method, *_overrides(headers, query_pairs, raw_query)]
-    methods += _read_body(request, headers, documents)
-    operation = http.operation(method, path)
-    scalars: dict[str, Reading] = {
-        "host": Values((host,)),
+def _decode(request: Request, facts: Facts, depth: int = 0) -> Action:
+    head = message.read_head(request)
+    body = message.read_body(head)
+    decoded = formats.decode(head, body)
+    members = _members(request, decoded, facts, depth)
+    methods = [*head.methods, *message.body_methods(head, body)]
+    operation = _operation(head, decoded, members)
+    credentials = _credentials(head, facts.key)
+    does = tuple(dict.fromkeys(member.consequence for member in members))
+    does = does or (consequence(head, body, decoded, methods),)
+    readings: dict[str, Reading] = {
+        "host": Values((head.host,)),
         "port": Values((str(request.port),)),
         "scheme": Values((request.scheme,)),
         "method": Values(tuple(methods)),
-        "path": Values((path,)),
+        "path": Values((head.path,)),
         "agent": UNKNOWN if request.agent is None else Values((request.agent,)),
-        "operation": Values((operation,)),
+        "operation": UNKNOWN if request.body is None else Values((operation,)),
+        "consequence": Values(does),
+        "credential": Values(credentials),
     }
-    consequence = _consequence(method, methods, headers, request)
-    scalars["consequence"] = Values((consequence,))
-    credentials = _credentials(headers, query_pairs, facts.key)
-    scalars["credential"] = Values(credentials)
-    documents["first_seen"] = _first_seen(facts.seen, request.agent, host, operation, credentials)
+    documents = message.documents(head, body) | formats.documents(head, body, decoded)
+    documents["first_seen"] = _first_seen(facts.seen, request, head.host, operation, credentials)
     return Action(
         request=request,
         complete=request.body is not None,
-        method=method,
-        host=host,
-        path=path,
+        method=head.method,
+        host=head.host,
+        path=head.path,
         operation=operation,
-        consequence=consequence,
+        consequence=gravest(does),
         documents=documents,
-        scalars=scalars,
+        scalars=readings,
+        members=members,
     )
 
 
-def _read_query(raw: bytes) -> tuple[Document, http.Pairs]:
-    """A query that cannot be read makes its fields unknown: it says less, never more."""
-    if not raw:
-        return http.absent, []
-    if any(byte < 0x21 or byte > 0x7E for byte in raw) or b"#" in raw:
-        raise Unreadable("the query has a raw byte that no URL may have")
-    try:
-        pairs = http.read_pairs(raw)
-    except Unreadable:
-        return http.unknown, []
-    return http.parameters(pairs), pairs
+def _operation(head: Head, decoded: tuple[Decoded, ...], members: tuple[Action, ...]) -> str:
+    named = next((one.operation for one in decoded if one.operation), "")
+    if not members:
+        return named or http.operation(head.method, head.path)
+    inside = list(dict.fromkeys(member.operation for member in members))
+    more = f" and {len(inside) - MAX_NAMED} more" if len(inside) > MAX_NAMED else ""
+    return f"batch: {', '.join(inside[:MAX_NAMED])}{more}"
 
 
-def _overrides(headers: Mapping[str, Values], query: http.Pairs, raw_query: bytes) -> list[str | None]:
-    """Methods that some servers would take instead of the one on the request line."""
-    found: list[str | None] = []
-    for name in http.OVERRIDES:
-        for value in headers.get(name.decode(), ABSENT).items:
-            found.append(value.upper() if value else None)
-    given = [value for steps, value in query if steps == ("_method",)]
-    found += [value.upper() if value else None for value in given]
-    if not given and b"_method" in unquote_to_bytes(raw_query):
-        found.append(None)
-    return found
+def _members(request: Request, decoded: tuple[Decoded, ...], facts: Facts, depth: int) -> tuple[Action, ...]:
+    """What a container carries; what cannot be opened stands for anything."""
+    sealed = any(one.sealed for one in decoded)
+    inside = [member for one in decoded for member in one.members]
+    if inside and (depth >= MAX_DEPTH or len(inside) > MAX_MEMBERS):
+        inside, sealed = [], True
+    members = [_decode(member, facts, depth + 1) for member in inside]
+    return (*members, _anything(request)) if sealed else tuple(members)
 
 
-def _read_body(
-    request: Request, headers: Mapping[str, Values], documents: dict[str, Document]
-) -> list[str | None]:
-    """Fill in what the body says; returns methods that a form's ``_method`` names."""
-    kind, charset = bodies.media_type(_first(headers, "content-type"))
-    raw = request.body
-    documents["body"] = _body_document(raw, headers, kind)
-    if raw == b"":
-        documents["json"] = documents["form"] = documents["multipart"] = http.absent
-        return []
-    documents["json"] = documents["form"] = http.unknown
-    if raw is None:
-        return [None] if form.is_form(kind) else []
-    if not (json.is_json(kind) or form.is_form(kind)):
-        return []
-    plain = bodies.undo(raw, _first(headers, "content-encoding") or "")
-    if charset not in (None, "utf-8", "utf8", "us-ascii"):
-        return [None] if form.is_form(kind) else []
-    if json.is_json(kind):
-        documents["json"] = json.document(json.parse(plain))
-        return []
-    documents["form"], pairs = form.document(plain)
-    if not pairs and b"_method" in plain:
-        return [None]
-    return [value.upper() if value else None for steps, value in pairs if steps == ("_method",)]
-
-
-def _body_document(raw: bytes | None, headers: Mapping[str, Values], kind: str) -> Document:
-    told: Reading = headers.get("content-length") or UNKNOWN
-    size = told if raw is None else Values((str(len(raw)),))
-    readings: dict[Field, Reading] = {
-        ("size",): size,
-        ("type",): Values((kind,)) if kind else ABSENT,
+def _anything(request: Request) -> Action:
+    """A request of which only the sender and the address are known."""
+    host = http.read_host(request.host)
+    known: dict[str, Reading] = {
+        "host": Values((host,)),
+        "port": Values((str(request.port),)),
+        "scheme": Values((request.scheme,)),
+        "agent": UNKNOWN if request.agent is None else Values((request.agent,)),
     }
-    return lambda name: readings.get(name, UNKNOWN)
+    return Action(
+        request=request,
+        complete=True,
+        method="",
+        host=host,
+        path="",
+        operation="a request that cannot be opened",
+        consequence="write",
+        scalars=known,
+    )
 
 
-def _first(headers: Mapping[str, Values], name: str) -> str | None:
-    """The only value of a header that may stand but once."""
-    values = headers.get(name, ABSENT).items
-    if not values:
-        return None
-    if values[0] is None:
-        raise Unreadable(f"the header '{name}' is not text")
-    return values[0]
-
-
-def _consequence(
-    method: str, methods: list[str | None], headers: Mapping[str, Values], request: Request
-) -> str:
-    """Read is exactly GET, HEAD or OPTIONS that carry nothing which could make them more."""
-    bodiless = request.body == b""
-    upgrades = "upgrade" in headers or ":protocol" in headers
-    return "read" if method in _READS and len(methods) == 1 and bodiless and not upgrades else "write"
-
-
-def _credentials(headers: Mapping[str, Values], query: http.Pairs, key: bytes) -> tuple[str, ...]:
+def _credentials(head: Head, key: bytes) -> tuple[str, ...]:
     """Keyed hashes of what the request says it may act with (16 hex digits each)."""
-    given = [value for name in _KEY_HEADERS for value in headers.get(name, ABSENT).items]
-    given += [value for steps, value in query if len(steps) == 1 and steps[0].lower() in _KEY_PARAMETERS]
+    given = [value for name in _KEY_HEADERS for value in head.headers.get(name, ABSENT).items]
+    given += [
+        value for steps, value in head.query or [] if len(steps) == 1 and steps[0].lower() in _KEY_PARAMETERS
+    ]
     return tuple(fingerprint(value or "", key) for value in given)
 
 
@@ -235,8 +196,10 @@ def _credential_name(credential: str) -> str:
 
 
 def _first_seen(
-    seen: Seen, agent: str | None, host: str, operation: str, credentials: tuple[str, ...]
+    seen: Seen, request: Request, host: str, operation: str, credentials: tuple[str, ...]
 ) -> Document:
+    agent = request.agent
+
     def text(first: bool) -> Values:
         return Values(("true" if first else "false",))
 
@@ -244,7 +207,7 @@ def _first_seen(
         match name:
             case ("host",):
                 return text(seen.new_host(agent, host))
-            case ("operation",):
+            case ("operation",) if request.body is not None:
                 return text(seen.new_operation(agent, host, operation))
             case ("credential",):
                 return text(any(seen.other_credential(agent, host, one) for one in credentials))

@@ -7,6 +7,7 @@ the rules would see is not what a server would.
 
 from __future__ import annotations
 
+import re
 import zlib
 from typing import Final
 
@@ -18,25 +19,42 @@ from proxy.decode.http import Unreadable
 MAX_CODINGS: Final = 3
 MAX_DECODED: Final = 10 * 1024 * 1024
 _CHUNK: Final = 64 * 1024
+_NAME: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+_PARAMETER: Final = re.compile(rf'[ \t]*;[ \t]*({_NAME})=(?:"((?:[^"\\]|\\.)*)"|({_NAME}))')
+_PIECE: Final = re.compile(rb"([0-9A-Fa-f]{1,8})(?:;chunk-signature=[0-9a-f]{64})?\r\n")
+_PIECES: Final = 100_000
+_TRAILERS: Final = re.compile(rb"(?:[0-9A-Za-z-]{1,100}:[ \t]*[\x21-\x7e]{1,1000}\r\n){0,4}(?:\r\n)?")
 
 
-def media_type(value: str | None) -> tuple[str, str | None]:
-    """A Content-Type's media type in lower case, and its charset; ``("", None)`` for none."""
+def media_type(value: str | None) -> tuple[str, dict[str, str]]:
+    """
+    A Content-Type's media type in lower case, and its parameters (RFC 9110 section 8.3.1).
+
+    ``("", {})`` for none. Unreadable where a parameter is malformed or stands twice.
+    """
     if not value:
-        return "", None
-    kind, *parameters = value.split(";")
-    charset = None
-    for parameter in parameters:
-        name, _, given = parameter.strip().partition("=")
-        if name.strip().lower() == "charset":
-            charset = given.strip().strip('"').lower()
-    return kind.strip().lower(), charset
+        return "", {}
+    kind, semicolon, rest = value.partition(";")
+    parameters: dict[str, str] = {}
+    rest, at = semicolon + rest.rstrip(" \t;"), 0
+    while at < len(rest):
+        found = _PARAMETER.match(rest, at)
+        if found is None or found[1].lower() in parameters:
+            raise Unreadable("the Content-Type has a malformed parameter, or one twice")
+        quoted = found[2]
+        parameters[found[1].lower()] = found[3] if quoted is None else re.sub(r"\\(.)", r"\1", quoted)
+        at = found.end()
+    return kind.strip().lower(), parameters
 
 
 def undo(body: bytes, codings: str, limit: int = MAX_DECODED) -> bytes:
     """The body without its content codings, which were applied from left to right."""
     names = [name for part in codings.split(",") if (name := part.strip().lower())]
     names = [name for name in names if name != "identity"]
+    if names.count("aws-chunked") == 1:
+        # Always the outermost, wherever it is named: it frames what is sent, not what is stored.
+        names.remove("aws-chunked")
+        body = _unchunk(body, limit)
     if len(names) > MAX_CODINGS:
         raise Unreadable(f"more than {MAX_CODINGS} content codings")
     for name in reversed(names):
@@ -52,6 +70,27 @@ def undo(body: bytes, codings: str, limit: int = MAX_DECODED) -> bytes:
             case _:
                 raise Unreadable(f"the content coding '{name[:40]}' is unknown")
     return body
+
+
+def _unchunk(body: bytes, limit: int) -> bytes:
+    """A payload in signed chunks (AWS Signature Version 4, "aws-chunked"), put together."""
+    plain, at = bytearray(), 0
+    for _ in range(_PIECES):
+        found = _PIECE.match(body, at)
+        if found is None:
+            break
+        size, at = int(found[1], 16), found.end()
+        if not size:
+            if _TRAILERS.fullmatch(body, at):
+                return bytes(plain)
+            break
+        if len(plain) + size > limit:
+            raise _too_long(limit)
+        plain += body[at : at + size]
+        at += size + 2
+        if body[at - 2 : at] != b"\r\n":
+            break
+    raise Unreadable("the body breaks its aws-chunked coding")
 
 
 def _too_long(limit: int) -> Unreadable:

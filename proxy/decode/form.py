@@ -14,24 +14,24 @@ def is_form(media_type: str) -> bool:
 
 
 def parse(body: bytes) -> Pairs:
-    """The pairs of a form; Unreadable where a value or a name breaks the format."""
+    """
+    The pairs of a form; Unreadable where a value or a name breaks the format.
+
+    A raw ``;`` is data here: see `document`.
+    """
     if not body.isascii():
         raise Unreadable("the form has bytes that are not ASCII")
-    pairs = read_pairs(body)
+    pairs = read_pairs(body.replace(b";", b"%3B"))
     if any(value is None for _, value in pairs):
         raise Unreadable("the form has a broken escape, or one that is not UTF-8")
     return pairs
 
 
-def document(body: bytes) -> tuple[Document, Pairs]:
+def document(pairs: Pairs, body: bytes) -> Document:
     """
-    Reads a form's fields, and its pairs.
+    Reads a form's fields.
 
     A raw ``;`` is data for most servers and a separator for some: then no field can be read,
     but the request is no less well-formed for it.
     """
-    if b";" in body:
-        parse(body.replace(b";", b"%3B"))
-        return unknown, []
-    pairs = parse(body)
-    return parameters(pairs), pairs
+    return unknown if b";" in body else parameters(pairs)

@@ -334,7 +334,8 @@ def test_an_agent_that_nobody_knows_is_unknown() -> None:
     got = decode(Request(None, b"GET", "https", "a.example", 443, b"/", (), b""))
     assert got.read(("agent",)) is UNKNOWN
     assert got.read(("first_seen", "host")) == Values(("false",))
-    assert got.read(("graphql", "operation")) is UNKNOWN
+    assert got.read(("graphql", "operation")) is ABSENT
+    assert got.read(("email", "to")) is UNKNOWN
     assert got.read(("header", "x")) is ABSENT
 
 

@@ -1,0 +1,36 @@
+"""
+Every format that is understood, and how their answers come together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from proxy.action import Document
+from proxy.decode import http
+from proxy.decode.decoded import Body, Decoded, Head
+
+type Decoder = Callable[[Head, Body], Decoded | None]
+
+DECODERS: Final[tuple[Decoder, ...]] = ()
+
+# Fields that come from a JSON body: absent where one was read and is not in the format.
+_IN_JSON: Final = ("graphql", "rpc", "mcp")
+# Fields that the head alone tells.
+_IN_HEAD: Final = ("aws", "grpc", "kubernetes")
+
+
+def decode(head: Head, body: Body) -> tuple[Decoded, ...]:
+    """What each format says of a request that is in it."""
+    return tuple(one for decoder in DECODERS if (one := decoder(head, body)) is not None)
+
+
+def documents(head: Head, body: Body, decoded: tuple[Decoded, ...]) -> dict[str, Document]:
+    """What answers for the fields of every format."""
+    in_json: Document = http.absent if body.empty or body.is_json else http.unknown
+    found: dict[str, Document] = dict.fromkeys(_IN_JSON, in_json)
+    found.update(dict.fromkeys(_IN_HEAD, http.absent))
+    for one in decoded:
+        found.update(one.documents)
+    return found
