@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,7 +40,7 @@ class Done:
 
 def environment(home: Path) -> dict[str, str]:
     """An account's environment without its own policies, reviewers, proxies or colours."""
-    kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL") if name in os.environ}
+    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "LANG", "LC_ALL") if name in os.environ}
     return {**kept, "HOME": str(home), "PYTHONWARNINGS": "error::ResourceWarning"}
 
 
@@ -194,8 +194,3 @@ def policy(folder: Path, text: str, name: str = "policy.yaml") -> Path:
     path = folder / name
     path.write_text(text)
     return path
-
-
-def flags(*given: Sequence[str]) -> list[str]:
-    """Several lists of flags as one."""
-    return [flag for some in given for flag in some]

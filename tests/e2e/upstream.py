@@ -44,7 +44,8 @@ class Answer:
 
     def wire(self) -> bytes:
         head = (
-            f"HTTP/1.1 {self.status} Said\r\ncontent-type: {self.type}\r\ncontent-length: {len(self.body)}\r\n"
+            f"HTTP/1.1 {self.status} Said\r\n"
+            f"content-type: {self.type}\r\ncontent-length: {len(self.body)}\r\n"
             "x-said-by: upstream\r\nsluice-decision: approved\r\n\r\n"
         )
         return head.encode() + (b"" if self.status == 204 else self.body)
