@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from enum import Enum
 from typing import Final
 
+from proxy.console.aside import Aside
 from proxy.console.frame import frame
 from proxy.console.keys import Keys
 from proxy.console.scene import Scene
@@ -63,11 +64,13 @@ class _Console:
         self._ending: asyncio.Future[Ending] = self._loop.create_future()
         self._asking: set[asyncio.Task[None]] = set()
         self._drawing: frozenset[str] | None = None
+        self._aside = Aside()
 
     async def run(self) -> Ending:
         """Draw and listen until something ends it."""
         following = asyncio.ensure_future(self._follow())
         try:
+            self._aside.begin()
             self._terminal.enter()
             self._loop.add_reader(self._terminal.fd, self._type)
             while not self._ending.done():
@@ -82,6 +85,7 @@ class _Console:
             self._loop.remove_reader(self._terminal.fd)
             self._loop.remove_writer(self._terminal.fd)
             self._terminal.leave()
+            self._aside.end()
             following.cancel()
             await self._finish(following)
 
@@ -194,6 +198,7 @@ class _Console:
         if self._scene is None or self._drawing is not None:
             return
         self._type()
+        self._aside.trim()
         size = self._terminal.size()
         made = frame(self._scene, self._clock(), *size)
         waiting = self._scene.waiting

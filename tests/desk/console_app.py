@@ -39,6 +39,12 @@ async def obey(desk, reader, writer):
                 desk.gate.set()
             case "block":
                 time.sleep(command["seconds"])
+            case "say":
+                print(
+                    command["text"] * command.get("times", 1),
+                    file=getattr(sys, command["stream"]),
+                    flush=True,
+                )
             case "end":
                 desk.tell(None)
             case "break":

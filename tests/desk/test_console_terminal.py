@@ -399,6 +399,29 @@ def test_a_terminal_that_stops_holds_nothing_up(console):
     assert console.calls() == []
 
 
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_what_the_program_logs_meanwhile_is_shown_after_it_and_made_safe(console, stream):
+    console.do("open", number=1)
+    console.see("▸ 0001kk")
+    console.do("say", text="a log line\x1b[2J\x1b]2;owned\x07", stream=stream)
+    console.look(0.1)
+    assert "a log line" not in console.text
+    console.send("q")
+    console.see("quit all the same?")
+    console.send("q")
+    last = console.end()
+    assert "a log line\\x1b[2J\\x1b]2;owned\\x07" in last and b"\x1b[2J\x1b]2;owned" not in console.raw
+
+
+def test_a_flood_of_logs_fills_no_disk(console):
+    kept = Path(f"/proc/{console.child.pid}/fd/2")
+    for number in range(1, 4):
+        console.do("say", text="x", times=1_500_000, stream="stderr")
+        console.do("open", number=number)
+        console.see(f"{number} waiting")
+        console.wait(lambda: kept.stat().st_size < 1_000_000, "a file that was cut")
+
+
 def test_no_color_is_heard(tmp_path):
     console = Screen(tmp_path, NO_COLOR="1")
     try:
