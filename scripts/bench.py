@@ -1,0 +1,152 @@
+"""
+Measure Sluice beside stock mitmdump and no proxy at all, and write docs/bench.md.
+
+    .venv/bin/python scripts/bench.py [--quick] [--out FILE]
+
+Everything is measured in one run on one machine. The sides take turns, round after round; what
+is compared is compared within a round, and the table has the medians. About five minutes, half
+a minute with --quick.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from bench import sides
+from bench.agent import BrokenError, Way
+from bench.holds import approvals, waiting
+from bench.load import Loaded
+from bench.machine import described
+from bench.report import DIRECT, MANY, SCHEMES, SIDES, SLUICE, STOCK, STRICT, Found, Held, written
+
+OUT: Final = Path(__file__).resolve().parent.parent / "docs" / "bench.md"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much is measured; times in seconds."""
+
+    rounds: int
+    warm: float
+    seconds: float
+    alone: float
+    approvals: int
+    holds: int
+    watched: float
+    settled: float
+
+
+PLANS: Final = {
+    "full": Plan(5, 0.5, 3.0, 1.0, 300, 2_000, 5.0, 2.0),
+    "quick": Plan(2, 0.2, 0.7, 0.4, 50, 300, 1.0, 0.5),
+    "smoke": Plan(1, 0.05, 0.15, 0.1, 3, 20, 0.2, 0.1),
+}
+
+
+@dataclass(slots=True)
+class Bench:
+    """One run: what is measured, where it keeps its files, and what has been found so far."""
+
+    plan: Plan
+    folder: Path
+    upstream: sides.Upstream
+    traffic: defaultdict[tuple[str, int, str], list[Loaded]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+    held: dict[str, Held] = field(default_factory=dict)
+
+    def way(self, scheme: str, proxy: sides.Proxy | None) -> Way:
+        """How an agent gets to upstream."""
+        port = None if proxy is None else proxy.port
+        if scheme == "HTTP":
+            return Way(self.upstream.plain, port, None)
+        return Way(self.upstream.tls, port, str(self.upstream.ca if proxy is None else proxy.ca))
+
+    def measure_traffic(self) -> int:
+        """Every side in every round; returns how many entries the ledgers hold afterwards."""
+        with ExitStack() as stack:
+            proxies: dict[str, sides.Proxy | None] = {
+                DIRECT: None,
+                STOCK: stack.enter_context(sides.mitmdump(self.folder, self.upstream)),
+                SLUICE: stack.enter_context(sides.sluice("fast", self.folder, self.upstream)),
+                STRICT: stack.enter_context(
+                    sides.sluice("strict", self.folder, self.upstream, "--record", "strict")
+                ),
+            }
+            for at in range(self.plan.rounds):
+                say(f"traffic, round {at + 1} of {self.plan.rounds}")
+                for scheme, connections, side in self._turns(at):
+                    self._run(scheme, connections, side, proxies[side])
+        return sum(sides.entries(self.folder / name) for name in ("fast", "strict"))
+
+    def _turns(self, at: int) -> Iterator[tuple[str, int, str]]:
+        """One round; every other one goes the other way round, so that nobody is always first."""
+        order = SIDES if at % 2 == 0 else SIDES[::-1]
+        return ((scheme, many, side) for scheme in SCHEMES for many in (MANY, 1) for side in order)
+
+    def _run(self, scheme: str, connections: int, side: str, proxy: sides.Proxy | None) -> None:
+        seconds = self.plan.seconds if connections > 1 else self.plan.alone
+        warm = self.plan.warm if connections > 1 else self.plan.warm / 2
+        pid = None if proxy is None else proxy.pid
+        run = sides.load(self.way(scheme, proxy), connections, warm, seconds, pid)
+        self.traffic[scheme, connections, side].append(run)
+
+    def measure_holds(self, scheme: str) -> None:
+        """Approvals alone, then many holds, then approvals among them; in a fresh proxy."""
+        plan = self.plan
+        say(f"{plan.holds} holds, {scheme}")
+        with sides.sluice(f"holds-{scheme}", self.folder, self.upstream) as proxy:
+            way = self.way(scheme, proxy)
+            alone = approvals(proxy, way, plan.approvals)
+            with waiting(proxy, way, plan.holds, settled=plan.settled, watched=plan.watched) as kept:
+                among = approvals(proxy, way, plan.approvals)
+        self.held[scheme] = Held(alone, among, kept)
+
+
+def measured(plan: Plan) -> Found:
+    """Run the whole bench."""
+    when = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sluice-bench-")))
+        machine = described(folder)
+        bench = Bench(plan, folder, stack.enter_context(sides.upstream(folder)))
+        entries = bench.measure_traffic()
+        for scheme in SCHEMES:
+            bench.measure_holds(scheme)
+    return Found(machine, when, bench.traffic, bench.held, entries)
+
+
+def say(what: str) -> None:
+    """Talk goes to stderr."""
+    print(f"bench: {what}", file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    """See the module's words."""
+    parser = argparse.ArgumentParser(description="Measure Sluice beside mitmdump and no proxy.")
+    parser.add_argument("--quick", action="store_const", dest="plan", const="quick", help="half a minute")
+    parser.add_argument("--plan", choices=PLANS, help="how much is measured (default: full)")
+    parser.add_argument("--out", type=Path, default=OUT, help="the file to write (default: docs/bench.md)")
+    asked = parser.parse_args()
+    try:
+        page = written(measured(PLANS[asked.plan or "full"]))
+    except BrokenError as error:
+        say(f"error: {error}")
+        return 1
+    asked.out.write_text(page)
+    print(page[page.index("## ") :])
+    say(f"written to {asked.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

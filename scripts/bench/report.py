@@ -1,0 +1,195 @@
+"""The page that the bench writes: tables in Markdown, and each aim beside what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from bench.holds import Kept
+from bench.load import Loaded
+from bench.table import markdown, median, number, percentile, ratio
+
+DIRECT: Final = "no proxy"
+STOCK: Final = "mitmdump -q"
+SLUICE: Final = "sluice"
+STRICT: Final = "sluice --record strict"
+SIDES: Final = (DIRECT, STOCK, SLUICE, STRICT)
+SCHEMES: Final = ("HTTP", "HTTPS")
+MANY: Final = 32
+
+type Traffic = Mapping[tuple[str, int, str], Sequence[Loaded]]
+"""Every round of each (scheme, connections, side)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Holds over one scheme: milliseconds of approvals alone and among others, and what those cost."""
+
+    alone: Sequence[float]
+    among: Sequence[float]
+    kept: Kept
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """All that was measured. `entries` is how many the ledgers hold, once they were verified."""
+
+    machine: Sequence[str]
+    when: str
+    traffic: Traffic
+    held: Mapping[str, Held]
+    entries: int
+
+
+_INTRO: Final = """\
+# Measured
+
+Written by `make bench` ({when}); do not edit. All in one run on one machine:
+
+{machine}
+
+Requests are GETs with an agent's usual headers, one after the other on each kept connection. Sluice judges
+them by 200 rules (50 of them concern this host or every host) and writes two entries into its ledger for
+each: at once behind the answer, or before the request leaves (`--record strict`). mitmdump is stock, in the
+same environment, and does nothing but pass on. The sides take turns within each round; numbers are medians
+over the rounds, ratios are medians of the ratios within each round. *Added* is over no proxy.
+"""
+
+
+def written(found: Found) -> str:
+    """The whole page."""
+    parts = [_INTRO.format(when=found.when, machine="\n".join(found.machine))]
+    for connections in (MANY, 1):
+        word = f"{connections} connections" if connections > 1 else "One connection"
+        parts.append(f"## {word}\n\n{_traffic_table(found.traffic, connections)}\n")
+    parts.append(_CHECKED.format(busy=number(_busiest(found.traffic) * 100), entries=number(found.entries)))
+    if refused := sum(run.refused for runs in found.traffic.values() for run in runs):
+        parts.append(f"{number(refused)} requests were refused as `unavailable`: the disk was too slow.\n")
+    parts.append(f"## From approval to upstream\n\n{_APPROVALS}\n\n{_approval_table(found.held)}\n")
+    parts.append(f"## Many holds at once\n\n{_HOLDS}\n\n{_hold_table(found.held)}\n")
+    parts.append(f"## Aims\n\n{_aim_table(found)}\n")
+    return "\n".join(parts)
+
+
+def _traffic_table(traffic: Traffic, connections: int) -> str:
+    head = (
+        "",
+        "requests/s",
+        "to mitmdump",
+        "to no proxy",
+        "p50 ms",
+        "p99 ms",
+        "added p50",
+        "added p99",
+        "CPU µs",
+    )
+    rows = []
+    for scheme in SCHEMES:
+        direct, stock = traffic[scheme, connections, DIRECT], traffic[scheme, connections, STOCK]
+        for side in SIDES:
+            runs = traffic[scheme, connections, side]
+            rates = [run.rate for run in runs]
+            added = side != DIRECT
+            rows.append(
+                (
+                    f"{scheme}, {side}",
+                    number(median(rates)),
+                    f"{number(ratio(rates, [run.rate for run in stock]), 2)}×" if added else "",
+                    f"{number(ratio(rates, [run.rate for run in direct]), 3)}×" if added else "",
+                    number(median([run.p50 for run in runs]), 2),
+                    number(median([run.p99 for run in runs]), 2),
+                    number(median(_added(runs, direct, _p50)), 2) if added else "",
+                    number(median(_added(runs, direct, _p99)), 2) if added else "",
+                    number(median([run.cpu for run in runs])) if added else "",
+                )
+            )
+    return markdown(head, rows)
+
+
+def _p50(run: Loaded) -> float:
+    return run.p50
+
+
+def _p99(run: Loaded) -> float:
+    return run.p99
+
+
+def _added(runs: Sequence[Loaded], direct: Sequence[Loaded], of: Callable[[Loaded], float]) -> list[float]:
+    """Milliseconds over no proxy, round by round."""
+    return [of(run) - of(base) for run, base in zip(runs, direct, strict=True)]
+
+
+def _busiest(traffic: Traffic) -> float:
+    return max(run.busy for (_, _, side), runs in traffic.items() if side != DIRECT for run in runs)
+
+
+_CHECKED: Final = """\
+The generator took {busy} % of a core at most while it measured a proxy. The ledgers of these runs were
+verified afterwards: {entries} entries, the chains hold.
+"""
+_APPROVALS: Final = """\
+From just before the reviewer's call on the control socket (connection included) to the first byte of the
+request at upstream, the decision on disk between the two; one after the other, on a kept connection."""
+
+_HOLDS: Final = """\
+Each on a connection of its own, with a body of 1 kB. Memory is the growth of the process (RSS), CPU a share
+of one core over some seconds."""
+
+
+def _approval_table(held: Mapping[str, Held]) -> str:
+    rows = []
+    for scheme, each in held.items():
+        for others, took in ((0, each.alone), (each.kept.count, each.among)):
+            words = (
+                f"{scheme}, {number(others)} others waiting" if others else f"{scheme}, nobody else waiting"
+            )
+            times = (percentile(took, 50), percentile(took, 99), max(took))
+            rows.append((words, number(len(took)), *(number(one, 2) for one in times)))
+    return markdown(("", "approvals", "p50 ms", "p99 ms", "longest ms"), rows)
+
+
+def _hold_table(held: Mapping[str, Held]) -> str:
+    head = ("", "KiB each", "built up in s", "CPU ms each", "CPU before", "CPU while they wait")
+    rows = [
+        (
+            f"{scheme}, {number(each.kept.count)} holds",
+            number(each.kept.each / 1024, 1),
+            number(each.kept.built, 1),
+            number(each.kept.built_cpu / each.kept.count * 1e3, 2),
+            f"{number(each.kept.idle * 100, 2)} %",
+            f"{number(each.kept.waiting * 100, 2)} %",
+        )
+        for scheme, each in held.items()
+    ]
+    return markdown(head, rows)
+
+
+def _aim_table(found: Found) -> str:
+    rows = [(aim, measured, "yes" if met else "**no**") for aim, measured, met in _aims(found)]
+    return markdown(("", "measured", "met"), rows)
+
+
+def _aims(found: Found) -> Iterator[tuple[str, str, bool]]:
+    """(the aim, what was measured, whether it is met)."""
+    for scheme in SCHEMES:
+        sides = {side: found.traffic[scheme, MANY, side] for side in SIDES}
+        much = ratio([run.rate for run in sides[SLUICE]], [run.rate for run in sides[STOCK]])
+        yield f"{scheme}: 1.5× the throughput of mitmdump", f"{number(much, 2)}×", much >= 1.5
+        for name, of in (("p50", _p50), ("p99", _p99)):
+            ours = median(_added(sides[SLUICE], sides[DIRECT], of))
+            theirs = median(_added(sides[STOCK], sides[DIRECT], of))
+            said = f"{number(ours, 2)} ms, mitmdump {number(theirs, 2)} ms"
+            yield f"{scheme}: less added latency at {name}", said, ours < theirs
+    for scheme, limit in zip(SCHEMES, (50, 220), strict=True):
+        each = found.held[scheme]
+        p99 = percentile(each.alone, 99)
+        yield f"{scheme}: 10 ms at p99 from approval to upstream", f"{number(p99, 2)} ms", p99 <= 10
+        size = each.kept.each / 1024
+        yield f"{scheme}: {limit} KiB a hold", f"{number(size, 1)} KiB", size <= limit
+        more = max(0.0, each.kept.waiting - each.kept.idle) * 100
+        yield (
+            f"{scheme}: no CPU while {number(each.kept.count)} wait",
+            f"{number(more, 2)} % more",
+            more < 0.5,
+        )

@@ -1,0 +1,94 @@
+"""The bench measures what it says: a run of seconds, and its arithmetic."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
+
+
+@pytest.fixture
+def part(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+
+    def named(name: str) -> ModuleType:
+        return importlib.import_module(f"bench.{name}")
+
+    return named
+
+
+def test_a_run_of_seconds_writes_every_table(tmp_path: Path) -> None:
+    page = tmp_path / "bench.md"
+    command = [sys.executable, str(SCRIPTS / "bench.py"), "--plan", "smoke", "--out", str(page)]
+
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+    assert done.returncode == 0, done.stderr
+    text = page.read_text()
+    for scheme in ("HTTP", "HTTPS"):
+        for side in ("no proxy", "mitmdump -q", "sluice", "sluice --record strict"):
+            rows = re.findall(rf"^\| {scheme}, {re.escape(side)} \| ([\d,]+) \|", text, re.MULTILINE)
+            assert len(rows) == 2 and all(int(row.replace(",", "")) > 0 for row in rows)
+        assert f"| {scheme}, nobody else waiting | 3 |" in text
+        assert f"| {scheme}, 20 others waiting | 3 |" in text
+        assert f"| {scheme}, 20 holds |" in text
+        assert text.count(f"| {scheme}: ") == 6  # the aims
+    entries = re.search(r"([\d,]+) entries, the chains hold", text)
+    assert entries and int(entries[1].replace(",", "")) > 100
+
+
+def test_an_upstream_that_is_not_there_is_an_error_and_no_number(part) -> None:
+    way = part("agent").Way(port=1, proxy=None, ca=None)
+
+    with pytest.raises(part("agent").BrokenError, match="the load generator failed"):
+        part("sides").load(way, 1, 0.0, 0.1, None)
+
+
+@pytest.mark.parametrize(
+    ("percent", "expected"),
+    [(50, 50.0), (99, 99.0), (100, 100.0), (1, 1.0), (0, 1.0)],
+)
+def test_a_percentile_is_a_value_that_was_measured(part, percent: float, expected: float) -> None:
+    assert part("table").percentile([float(one) for one in range(100, 0, -1)], percent) == expected
+
+
+def test_a_ratio_compares_within_each_round(part) -> None:
+    # The second round was slow for both: that says nothing about either.
+    assert part("table").ratio([200.0, 20.0, 300.0], [100.0, 10.0, 100.0]) == 2.0
+
+
+def test_what_was_not_measured_is_no_number(part) -> None:
+    table = part("table")
+
+    assert math.isnan(table.median([])) and table.number(table.percentile([], 99)) == "–"
+
+
+@pytest.mark.parametrize(
+    ("data", "end", "status"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", 40, 200),
+        (b"HTTP/1.1 503 No\r\nContent-Type: a\r\ncontent-length: 2\r\n\r\nnoHTTP/1.1 200", 57, 503),
+    ],
+)
+def test_an_answer_ends_where_its_length_says(part, data: bytes, end: int, status: int) -> None:
+    assert part("agent").answer(data) == (end, status)
+    assert all(part("agent").answer(data[:at]) is None for at in range(end))
+
+
+def test_the_policy_has_two_hundred_rules_that_load(part, tmp_path: Path) -> None:
+    from proxy.policy import load_texts
+
+    rules = part("rules")
+
+    policy = load_texts({"bench.yaml": rules.policy("localhost", 8001, 8002)})
+
+    assert len(policy.rules) == rules.RULES == 200
+    assert len(policy.naming("localhost")) == 50
