@@ -24,7 +24,7 @@ from proxy.policy.rule import DEFAULT, HOLD_ALL, NO_RULE, TIMEOUT, Default, Line
 from proxy.policy.says import fields_of, fill
 from proxy.policy.truth import Look, Says, line_says, rule_says
 from proxy.policy.values import Truth
-from proxy.policy.verdict import Demand, Effect, Verdict
+from proxy.policy.verdict import Demand, Effect, Verdict, strictest
 
 _HOST: Final = ("host",)
 _METHOD: Final = ("method",)
@@ -125,8 +125,14 @@ class Policy:
         """
         What the policy says of an action; its body may be unread.
 
-        An unreadable action is denied: the caller should have refused it already.
+        A container gets the strictest of what is said of itself and of each of its members. An
+        unreadable action is denied: the caller should have refused it already.
         """
+        if action.members:
+            return strictest([self._judge(action), *map(self.judge, action.members)])
+        return self._judge(action)
+
+    def _judge(self, action: Action) -> Verdict:
         if action.unreadable is not None:
             return Verdict(Effect.DENY, DEFAULT, (DEFAULT,), action.unreadable, self.digest)
         look = Look(action)

@@ -24,13 +24,14 @@ FIXED: Final = (
     "body.size", "body.type",
     "graphql.operation", "graphql.type", "graphql.field",
     "rpc.method", "mcp.tool",
-    "aws.service", "aws.action", "grpc.service", "grpc.method",
-    "email.to", "email.from", "email.subject",
-    "blast.recipients", "blast.records", "blast.amount",
+    "aws.service", "aws.action", "aws.dry_run", "grpc.service", "grpc.method",
+    "kubernetes.verb", "kubernetes.resource", "kubernetes.name", "kubernetes.namespace", "kubernetes.dry_run",
+    "email.to", "email.from", "email.subject", "email.text", "email.attachment",
+    "blast.recipients", "blast.records", "blast.amount", "blast.currency",
     "first_seen.host", "first_seen.operation", "first_seen.recipient", "first_seen.credential",
 )  # fmt: skip
 # Below these any name may stand.
-OPEN: Final = ("query", "header", "json", "form", "multipart", "mcp.argument")
+OPEN: Final = ("query", "header", "json", "form", "multipart", "graphql.variable", "mcp.argument")
 
 CONSEQUENCES: Final = ("read", "write", "payment", "message", "delete", "permission")
 
@@ -39,6 +40,8 @@ WORDS: Final[dict[Field, tuple[str, ...]]] = {
     ("scheme",): ("http", "https"),
     ("consequence",): CONSEQUENCES,
     ("graphql", "type"): ("query", "mutation", "subscription"),
+    ("aws", "dry_run"): ("true", "false"),
+    ("kubernetes", "dry_run"): ("true", "false"),
     ("first_seen", "host"): ("true", "false"),
     ("first_seen", "operation"): ("true", "false"),
     ("first_seen", "recipient"): ("true", "false"),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from proxy.action import Field
@@ -72,3 +73,37 @@ class Verdict:
     timeout: float = 600.0
     always_ask: bool = False
     window: float = 0.0
+
+
+def strictest(verdicts: Sequence[Verdict]) -> Verdict:
+    """
+    The verdict on a container, of its own and its members': all that share the strictest effect speak.
+
+    It is settled where one that is settled is as strict as any may become.
+    """
+    effect = max(one.effect for one in verdicts)
+    speakers = sorted(
+        (one for one in verdicts if one.effect is effect), key=lambda one: (-one.tier, one.rule == "default")
+    )
+    first = speakers[0]
+    if len(speakers) == 1:
+        return first
+    demands = dict.fromkeys(demand for one in speakers for demand in one.demands)
+    return replace(
+        first,
+        rules=tuple(dict.fromkeys(rule for one in speakers for rule in one.rules)),
+        settled=any(one.settled for one in speakers),
+        unknown=tuple(sorted({rule for one in speakers for rule in one.unknown})),
+        reversible=_reversible([one.reversible for one in speakers]),
+        show=tuple(dict.fromkeys(field for one in speakers for field in one.show)),
+        demands=tuple(demands),
+        timeout=min(one.timeout for one in speakers),
+        always_ask=any(one.always_ask for one in speakers),
+    )
+
+
+def _reversible(said: Sequence[bool | None]) -> bool | None:
+    """No, if any says so; yes, if all do."""
+    if False in said:
+        return False
+    return True if all(said) else None
