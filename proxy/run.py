@@ -81,6 +81,7 @@ def run(launch: Launch) -> int:
             gate = _gate(launch, stack)
             environment = _environment(launch.state, gate)
             tree.become_subreaper()
+            tree.refuse_tracing()  # or the command could say goodbye through us
             stack.enter_context(terminal_kept())
             return _guarded(launch.command, environment, gate)
         except OtherPolicyError:

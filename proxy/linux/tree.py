@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 _PR_SET_PDEATHSIG: Final = 1
+_PR_SET_DUMPABLE: Final = 4
 _PR_SET_CHILD_SUBREAPER: Final = 36
 
 
@@ -44,6 +45,15 @@ class Process:
 def become_subreaper() -> None:
     """Be given every orphan of the processes below from now on; OSError where that fails."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def refuse_tracing() -> None:
+    """
+    Let no process of this account look into this one or speak through it (ptrace(2)).
+
+    Root, and whoever may trace everything, still can.
+    """
+    _prctl(_PR_SET_DUMPABLE, 0)
 
 
 def end_with_parent(signum: signal.Signals) -> None:

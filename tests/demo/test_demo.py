@@ -50,17 +50,35 @@ def test_what_arrives_is_exactly_what_was_approved(environment: dict[str, str]) 
     assert states(environment) == []
 
 
-def test_without_a_terminal_it_decides_by_itself(environment: dict[str, str]) -> None:
-    done = subprocess.run(
-        [*SLUICE, "demo"],
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=SOON,
+def test_without_a_terminal_it_decides_by_itself_and_killed_it_leaves_nothing_running(
+    environment: dict[str, str],
+) -> None:
+    process = subprocess.Popen(
+        [*SLUICE, "demo"], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.startswith("There is no terminal here")
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("There is no terminal here")
+    while "agent" not in (line := process.stdout.readline()) or "read the balance" not in line:
+        assert line, "it ended early"
+    process.kill()
+    process.wait()
+    (state,) = states(environment)
+    deadline = time.monotonic() + SOON
+    while running_on(state):
+        assert time.monotonic() < deadline, running_on(state)
+        time.sleep(0.05)
+
+
+def running_on(state: Path) -> list[str]:
+    """The command lines that name this state folder."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+            except OSError:
+                continue
+    return [line for line in found if str(state) in line]
 
 
 class Person:

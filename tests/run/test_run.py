@@ -332,3 +332,12 @@ async def test_run_keeps_to_one_thread(control: Socket) -> None:
     assert await line_of(process) == "ready"
     assert len(os.listdir(f"/proc/{process.pid}/task")) == 1
     await finish(process)
+
+
+async def test_run_cannot_be_traced_and_the_command_can(control: Socket) -> None:
+    ask = "import ctypes; print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0), flush=True)"  # PR_GET_DUMPABLE
+    launch = f"Launch(({PYTHON!r}, '-c', {ask!r}), Path({str(control.state)!r}))"
+    code = f"from pathlib import Path; from proxy.run import Launch, run; run({launch}); {ask}"
+    process = await asyncio.create_subprocess_exec(PYTHON, "-c", code, stdout=-1, stderr=-1)
+    _, out, _ = await finish(process)
+    assert out.split() == ["1", "0"]
