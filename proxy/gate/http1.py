@@ -203,22 +203,23 @@ class Http1Server(HttpConnection):
         head = self._head
         method = head.method if head else b""
         old = head is not None and head.version == "HTTP/1.0"
-        self._silent = bodiless(event.status, method)
+        switches = event.status == 101
+        self._silent = not switches and bodiless(event.status, method)
         if event.last and self.state is Reading.BODY:
             self._stays = False
         headers = event.headers
         known = any(name.lower() == b"content-length" for name, _ in headers)
-        self._chunked = not (self._silent or known or old)
-        if event.status == 101:
+        self._chunked = not (self._silent or known or old or switches)
+        if switches:
             headers = [*headers, (b"Connection", b"Upgrade"), (b"Upgrade", b"websocket")]
         elif self._chunked:
             headers = [*headers, (b"Transfer-Encoding", b"chunked")]
         if old and not (known or self._silent):
             self._stays = False
-        if not self._stays and event.status != 101:
+        if not self._stays and not switches:
             headers = [*headers, (b"Connection", b"close")]
         yield commands.SendData(self.conn, _status_line(event.status, event.reason) + lines(headers))
-        if event.status == 101:
+        if switches:
             self.state = Reading.PIPE
             early, self.buffer = bytes(self.buffer), bytearray()
             if early:
