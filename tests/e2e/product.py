@@ -75,6 +75,7 @@ class Gate:
     home: Path
     process: subprocess.Popen[bytes]
     ready: dict[str, Any]
+    ledger: Path
     said: list[str] = field(default_factory=list)
 
     @property
@@ -133,7 +134,7 @@ class Gate:
 
     def entries(self, **wanted: object) -> list[dict[str, Any]]:
         """The ledger's entries that have these values, oldest first."""
-        lines = self.sluice("ledger", "show", "--json").lines
+        lines = self.sluice("ledger", "show", self.ledger, "--json").lines
         return [line for line in lines if all(line.get(name) == value for name, value in wanted.items())]
 
     def stop(self, number: int = signal.SIGTERM) -> int:
@@ -149,9 +150,11 @@ class Gate:
 
 
 @contextmanager
-def up(home: Path, *flags: str | Path, state: Path | None = None) -> Iterator[Gate]:
+def up(home: Path, *flags: str | Path, ledger: Path | None = None) -> Iterator[Gate]:
     """A gate for as long as the block runs; on a free port, its state below `home`."""
-    state = state or home / "state"
+    state = home / "state"
+    if ledger is not None:
+        flags = (*flags, "--ledger", ledger)
     process = subprocess.Popen(
         [SLUICE, "up", "--no-console", "--state", str(state), "--listen", "127.0.0.1:0", *map(str, flags)],
         env=environment(home),
@@ -169,7 +172,7 @@ def up(home: Path, *flags: str | Path, state: Path | None = None) -> Iterator[Ga
         assert line, f"it did not start: {''.join(said)}"
         readers.append(threading.Thread(target=_listen, args=(process.stdout, said)))
         readers[1].start()
-        yield Gate(state, home, process, json.loads(line), said)
+        yield Gate(state, home, process, json.loads(line), ledger or state / "ledger.db", said)
     finally:
         if process.poll() is None:
             process.terminate()

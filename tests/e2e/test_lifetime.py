@@ -1,0 +1,176 @@
+"""Ends, good and bad: stopped, killed, out of disk. Whoever waits is told, and nothing slips out."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .clients import with_requests
+from .conftest import HOST, RULES, Started
+from .product import PATIENCE, Gate, policy, until, up
+from .upstream import Upstream
+
+ORDER = b'{"amount": 250}'
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+@pytest.fixture
+def flags(home: Path, upstream: Upstream, upstream_ca: str) -> list[str]:
+    return [f"--policy={policy(home, RULES)}", *upstream.flags, upstream_ca]
+
+
+@pytest.fixture
+def waiting(started: Started) -> Callable[[Gate, str, int], list[Future[Any]]]:
+    """Agents of which each waits for a hold."""
+
+    def wait(gate: Gate, mark: str, count: int) -> list[Future[Any]]:
+        url = f"https://{HOST}/orders/{mark}"
+        asking = [started(with_requests, gate, "POST", f"{url}-{n}", ORDER) for n in range(count)]
+        # On disk, not only on the desk.
+        until(lambda: sum(mark in entry.get("url", "") for entry in gate.entries(kind="held")) >= count)
+        return asking
+
+    return wait
+
+
+type Waiting = Callable[[Gate, str, int], list[Future[Any]]]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_on_a_stop_everyone_who_waits_is_told_that_nobody_decided(
+    home: Path, flags: list[str], upstream: Upstream, waiting: Waiting, mark: str, number: int
+) -> None:
+    with up(home, *flags) as gate:
+        asking = waiting(gate, mark, 50)
+        began = time.monotonic()
+        assert gate.stop(number) == 0
+        assert time.monotonic() - began < 5
+        told = [one.result(PATIENCE) for one in asking]
+    assert {(one.status, one.problem["decision"], one.problem["retry"]) for one in told} == {
+        (503, "unavailable", True)
+    }
+    assert upstream.got(mark) == []
+    assert gate.sluice("ledger", "verify").status == 0
+    assert gate.entries()[-1]["kind"] == "stopped"
+    assert len(gate.entries(kind="decided", decision="unavailable")) == 50
+    assert gate.sluice("holds").status == 3
+
+
+def test_after_a_kill_the_next_start_says_what_was_cut_off_and_nothing_was_sent(
+    home: Path, flags: list[str], upstream: Upstream, waiting: Waiting, mark: str
+) -> None:
+    with up(home, *flags) as gate:
+        asking = waiting(gate, mark, 3)
+        assert with_requests(gate, "GET", f"https://{HOST}/books/{mark}").status == 200
+        gate.stop(signal.SIGKILL)
+        assert all(one.exception(PATIENCE) for one in asking)
+    assert gate.sluice("ledger", "verify").status == 0
+    with up(home, *flags) as gate:
+        assert "3 holds were cut off" in gate.talk
+        assert "did not stop in order" in gate.talk
+        cut = gate.entries(kind="decided", decision="cut_off")
+        assert len(cut) == 3
+        assert {entry["hold"] for entry in cut} == {entry["hold"] for entry in gate.entries(kind="held")}
+        late = gate.sluice("approve", cut[0]["hold"])
+        assert late.status == 1
+        assert gate.holds() == ()
+        assert gate.stop() == 0
+    assert gate.sluice("ledger", "verify").status == 0
+    assert upstream.got(f"orders/{mark}") == []
+
+
+def test_an_agent_may_ask_again_after_a_kill_and_is_held_again(
+    home: Path, flags: list[str], upstream: Upstream, waiting: Waiting, mark: str
+) -> None:
+    """An approval belongs to one hold: it does not outlive it."""
+    with up(home, *flags) as gate:
+        waiting(gate, mark, 1)
+        gate.stop(signal.SIGKILL)
+    with up(home, *flags) as gate:
+        [asking] = waiting(gate, mark, 1)
+        gate.answer(gate.held(mark), True)
+        assert asking.result(PATIENCE).status == 200
+    assert len(upstream.got(mark)) == 1
+
+
+@pytest.fixture
+def small_disk(home: Path) -> Iterator[Path]:
+    """A file system of one mebibyte."""
+    folder = home / "disk"
+    folder.mkdir()
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small disk needs root")
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m,mode=700", "tmpfs", folder], capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip(f"no small disk can be mounted here: {mounted.stderr.decode().strip()}")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def test_on_a_full_disk_an_approval_is_none_and_room_brings_it_back(
+    home: Path, flags: list[str], upstream: Upstream, waiting: Waiting, mark: str, small_disk: Path
+) -> None:
+    with up(home, *flags, ledger=small_disk / "ledger.db") as gate:
+        [asking] = waiting(gate, mark, 1)
+        with (
+            pytest.raises(OSError, match="No space"),
+            (small_disk / "filler").open("wb", buffering=0) as filler,
+        ):
+            while True:
+                filler.write(bytes(4096))
+        cannot_approve(gate, asking, mark)
+        assert upstream.got(mark) == []
+        (small_disk / "filler").unlink()
+        recovers(gate, upstream, mark)
+        assert gate.stop() == 0
+        assert gate.sluice("ledger", "verify", gate.ledger).status == 0
+
+
+def test_while_the_ledger_cannot_grow_nothing_leaves_and_everyone_is_told(
+    home: Path, flags: list[str], upstream: Upstream, waiting: Waiting, mark: str
+) -> None:
+    with up(home, *flags) as gate:
+        [asking] = waiting(gate, mark, 1)
+        before = resource.prlimit(gate.process.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(gate.process.pid, resource.RLIMIT_FSIZE, (4096, before[1]))
+        cannot_approve(gate, asking, mark)
+        for method, path in (("GET", "books"), ("POST", "free"), ("POST", "orders")):
+            told = with_requests(gate, method, f"https://{HOST}/{path}/{mark}", ORDER)
+            assert (told.status, told.problem["decision"]) == (503, "unavailable")
+        assert upstream.got(mark) == []
+        assert gate.status().ledger_error
+        resource.prlimit(gate.process.pid, resource.RLIMIT_FSIZE, before)
+        recovers(gate, upstream, mark)
+        assert gate.stop() == 0
+        assert gate.sluice("ledger", "verify").status == 0
+
+
+def cannot_approve(gate: Gate, asking: Future[Any], mark: str) -> None:
+    """An approval that cannot be written down is none."""
+    answered = gate.sluice("approve", gate.held(mark).id)
+    assert answered.status == 1
+    assert "could not be written down, so nothing was sent" in answered.err
+    assert asking.result(PATIENCE).problem["decision"] == "unavailable"
+
+
+def recovers(gate: Gate, upstream: Upstream, mark: str) -> None:
+    """Once it can write again, it says so in the ledger and goes on."""
+    until(lambda: not gate.status().ledger_error)
+    assert with_requests(gate, "GET", f"https://{HOST}/books/{mark}").status == 200
+    assert len(upstream.got(mark)) == 1
+    assert gate.entries(kind="recovered")
