@@ -35,8 +35,6 @@ def _holds(arguments: argparse.Namespace) -> int:
         for view in snapshot.holds:
             print(json.dumps(hold_json(view)))
         return int(Exit.YES)
-    if not snapshot.holds:
-        _say("nothing is waiting")
     emit(printer(sys.stdout, os.environ), list(holds_lines(snapshot.holds, time.time())))
     return int(Exit.YES)
 

@@ -51,7 +51,7 @@ def _verify(arguments: argparse.Namespace) -> int:
     if report.ok:
         print(f"{report.entries} entries, {report.first} to {report.last}: nothing was changed")
         print(f"head {report.head}")
-        print(f"sluice: chain only: {report.limits}", file=sys.stderr)
+        print(f"sluice: {report.limits}", file=sys.stderr)
         return int(report.exit)
     for finding in report.findings:
         where = "the ledger" if finding.seq is None else f"entry {finding.seq}"

@@ -1,5 +1,6 @@
 """Values as people see them; agent text is made safe here, at the last moment, in one place."""
 
+from proxy.render.entries import entry_line
 from proxy.render.holds import (
     ended_text,
     hold_lines,
@@ -16,7 +17,6 @@ from proxy.render.results import (
     Explanation,
     case_lines,
     emit,
-    entry_line,
     explain_lines,
     printer,
     problem_lines,

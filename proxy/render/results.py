@@ -10,13 +10,9 @@ from rich.console import Console
 from rich.text import Text
 
 from proxy.errors import Problem
-from proxy.render.text import safe, url_text
+from proxy.render.text import safe
 
 _EFFECTS: Final = {"allow": "green", "watch": "cyan", "hold": "yellow", "deny": "red"}
-_OPENS: Final = frozenset({"allowed", "watched", "approved"})
-_NAMED: Final = frozenset(
-    {"seq", "time", "kind", "prev", "decision", "by", "reviewers", "method", "url", "rule"}
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,29 +64,6 @@ def problem_lines(problem: Problem) -> Iterator[Text]:
     for label, text in (("why", problem.why), ("fix", problem.fix)):
         if text:
             yield Text.assemble(("sluice: ", "bold"), (f"{label}: ", "dim"), safe(text))
-
-
-def entry_line(entry: Mapping[str, object]) -> Text:
-    """One entry of the ledger on one line: number, time, what, about what, and the rest as name=value."""
-    word = str(entry.get("decision") or entry.get("kind", "?"))
-    line = Text(f"{entry.get('seq', '?')!s:>6}  ", "dim")
-    line.append_text(safe(f"{entry.get('time', '')}  "))
-    line.append_text(
-        safe(f"{word:<11}", "" if "decision" not in entry else "green" if word in _OPENS else "red")
-    )
-    if url := entry.get("url"):
-        line.append_text(Text.assemble(" ", safe(f"{entry.get('method', '')} "), url_text(str(url))))
-    if rule := entry.get("rule"):
-        line.append_text(safe(f"  rule={rule}", "cyan"))
-    if by := entry.get("by"):
-        people = entry.get("reviewers")
-        names = ",".join(map(str, people)) if isinstance(people, list | tuple) else ""
-        line.append_text(safe(f"  by={by}{names and ':'}{names}"))
-    rest = {
-        key: value for key, value in entry.items() if key not in _NAMED and value not in (None, "", [], {})
-    }
-    line.append_text(safe("".join(f"  {key}={value}" for key, value in rest.items()), "dim"))
-    return line
 
 
 def case_lines(results: Sequence[CaseResult]) -> Iterator[Text]:

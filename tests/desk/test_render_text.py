@@ -236,12 +236,20 @@ def test_an_entry_is_one_line():
     entry = {
         "seq": 12, "time": "2026-11-22T08:25:09Z", "kind": "decided", "prev": "ab", "decision": "approved",
         "by": "reviewer", "reviewers": ["ada"], "method": "POST", "url": "https://h/" + HOSTILE, "rule": "r",
-        "why": HOSTILE, "none": None,
+        "why": HOSTILE, "none": None, "hold": "7f3k2qabcdef",
     }  # fmt: skip
     text = printed([entry_line(entry)])
     assert text == (
-        f"    12  2026-11-22T08:25:09Z  approved    POST https://h/{SAFE}"
-        f"  rule=r  by=reviewer:ada  why={SAFE}\n"
+        f"    12  2026-11-22 08:25:09  7f3k2q  approved    POST https://h/{SAFE}"
+        f"  r; by reviewer ada; {SAFE}\n"
+    )
+
+
+def test_an_outcome_says_which_request_what_answer_and_how_long():
+    entry = {"seq": 13, "time": "2026-11-22T08:25:09Z", "kind": "completed", "id": "7f3k2qaaaa", "status": 200,
+             "microseconds": 15_383, "received": 3}  # fmt: skip
+    assert printed([entry_line(entry)]) == (
+        "    13  2026-11-22 08:25:09  7f3k2q  completed   200 in 0.015 s  received=3\n"
     )
 
 
