@@ -246,8 +246,10 @@ def test_an_entry_is_one_line():
 
 
 def test_an_outcome_says_which_request_what_answer_and_how_long():
-    entry = {"seq": 13, "time": "2026-11-22T08:25:09Z", "kind": "completed", "id": "7f3k2qaaaa", "status": 200,
-             "microseconds": 15_383, "received": 3}  # fmt: skip
+    entry = {
+        "seq": 13, "time": "2026-11-22T08:25:09Z", "kind": "completed", "id": "7f3k2qaaaa",
+        "status": 200, "microseconds": 15_383, "received": 3,
+    }  # fmt: skip
     assert printed([entry_line(entry)]) == (
         "    13  2026-11-22 08:25:09  7f3k2q  completed   200 in 0.015 s  received=3\n"
     )
