@@ -106,7 +106,8 @@ class Answered(HttpEvent):
     """
     The head of an answer, from upstream or from the gate itself.
 
-    `last` where the agent need not send the rest of its request: nobody will read it.
+    `last` where the agent need not send the rest of its request: nobody will read it; `waits`
+    where it does not send it before it is told to.
     """
 
     status: int
@@ -114,6 +115,7 @@ class Answered(HttpEvent):
     headers: list[Header]
     end: bool = False
     last: bool = False
+    waits: bool = False
 
 
 class Relieve(events.Event):

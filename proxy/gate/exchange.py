@@ -389,8 +389,10 @@ class Exchange(layer.Layer):
         if self.gone is None and self._status is None:
             answer = decision.answer()
             self._status = answer.status
+            waits = self.head is not None and self.head.expects and self.stage is Stage.HEAD
+            headers = list(answer.headers)
             yield self._to_agent(
-                Answered(self.stream_id, answer.status, b"", list(answer.headers), not answer.body, last=True)
+                Answered(self.stream_id, answer.status, b"", headers, not answer.body, last=True, waits=waits)
             )
             yield self._to_agent(ResponseData(self.stream_id, answer.body))
             yield self._to_agent(ResponseEndOfMessage(self.stream_id))

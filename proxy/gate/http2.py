@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import h2.errors
 import h2.events
 import h2.exceptions
+import h2.stream
 from mitmproxy.proxy import commands
 from mitmproxy.proxy import events as io
 from mitmproxy.proxy.context import Context
@@ -43,6 +44,8 @@ _STREAMS: Final = 256
 """Requests of one agent connection at once."""
 _UNREAD_LIMIT: Final = 64 * 1024 * 1024
 """Bytes of a refused request that are taken, and thrown away, before it is reset."""
+_PATIENCE: Final = 2.0
+"""Seconds without a byte of it after which its refusal is told all the same."""
 
 
 @dataclass
@@ -50,6 +53,16 @@ class Acknowledge(HttpEvent):
     """Give windows back for these streams."""
 
     streams: dict[int, int]
+
+
+@dataclass(slots=True)
+class _Late:
+    """A refusal that waits for its request to end."""
+
+    answer: list[HttpEvent]
+    wakeup: commands.RequestWakeup
+    heard: bool = False
+    unread: int = 0
 
 
 class _Windows(_http2.Http2Connection):
@@ -99,9 +112,15 @@ class Http2Server(_Windows, _http2.Http2Server):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self._unread: dict[int, int] = {}
+        # Refusals of requests that are still being sent. Clients that send all before they read
+        # (and some that do not) lose or never see an answer that overtakes their request.
+        self._late: dict[int, _Late] = {}
 
     def _handle_event(self, event: io.Event) -> Commands[None]:
+        late = self._late.get(event.stream_id) if isinstance(event, HttpEvent) else None
+        if late is not None and isinstance(event, HttpEvent):
+            late.answer.append(event)
+            return
         match event:
             case Acknowledge():
                 yield from self._acknowledge(event.streams)
@@ -109,16 +128,37 @@ class Http2Server(_Windows, _http2.Http2Server):
                 yield from self._answer(event)
             case Interim():
                 yield from self._interim(event)
+            case io.Wakeup():
+                yield from self._wake(event.command)
             case _:
                 yield from super()._handle_event(event)
 
     def _answer(self, event: Answered) -> Commands[None]:
-        if event.last:
-            self._unread[event.stream_id] = 0
-        if self.is_open_for_us(event.stream_id):
-            headers = [(b":status", b"%d" % event.status), *_lower(event.headers)]
-            self.h2_conn.send_headers(event.stream_id, headers, end_stream=event.end)
-            yield commands.SendData(self.conn, self.h2_conn.data_to_send())
+        stream = self.h2_conn.streams.get(event.stream_id)
+        if stream is None or not self.is_open_for_us(event.stream_id):
+            return
+        if event.last and not event.waits and stream.state_machine.state is h2.stream.StreamState.OPEN:
+            wakeup = commands.RequestWakeup(_PATIENCE)
+            self._late[event.stream_id] = _Late([replace(event, last=False)], wakeup)
+            yield wakeup
+            return
+        headers = [(b":status", b"%d" % event.status), *_lower(event.headers)]
+        self.h2_conn.send_headers(event.stream_id, headers, end_stream=event.end)
+        yield commands.SendData(self.conn, self.h2_conn.data_to_send())
+
+    def _wake(self, command: commands.RequestWakeup) -> Commands[None]:
+        for stream_id, late in list(self._late.items()):
+            if late.wakeup is command:
+                if late.heard:
+                    late.heard, late.wakeup = False, commands.RequestWakeup(_PATIENCE)
+                    yield late.wakeup
+                else:
+                    yield from self._tell_late(stream_id)
+
+    def _tell_late(self, stream_id: int) -> Commands[None]:
+        late = self._late.pop(stream_id, None)
+        for event in late.answer if late else ():
+            yield from self._handle_event(event)
 
     def _interim(self, event: Interim) -> Commands[None]:
         if self.is_open_for_us(event.stream_id):
@@ -127,14 +167,16 @@ class Http2Server(_Windows, _http2.Http2Server):
 
     def _data(self, event: h2.events.DataReceived) -> Commands[None]:
         yield from super()._data(event)
-        unread = self._unread.get(event.stream_id)
-        if unread is None:
+        late = self._late.get(event.stream_id)
+        if late is None:
             return
-        # Clients that send all before they read would lose the answer to a reset (RFC 9113, 8.1).
-        self._unread[event.stream_id] = unread + len(event.data)
-        if unread > _UNREAD_LIMIT and not self.is_closed(event.stream_id):
-            self.h2_conn.reset_stream(event.stream_id, h2.errors.ErrorCodes.NO_ERROR)
-            self._unread.pop(event.stream_id)
+        late.heard = True
+        late.unread += len(event.data)
+        if late.unread > _UNREAD_LIMIT:
+            yield from self._tell_late(event.stream_id)
+            if not self.is_closed(event.stream_id):
+                # RFC 9113, 8.1: the answer is complete, the rest of the request is not wanted.
+                self.h2_conn.reset_stream(event.stream_id, h2.errors.ErrorCodes.NO_ERROR)
             self.streams.pop(event.stream_id, None)
 
     def handle_h2_event(self, event: Any) -> Commands[bool]:
@@ -147,9 +189,12 @@ class Http2Server(_Windows, _http2.Http2Server):
         if isinstance(event, h2.events.TrailersReceived):
             yield ReceiveHttp(Malformed(event.stream_id, "request trailers"))
             return False
-        if isinstance(event, (h2.events.StreamEnded, h2.events.StreamReset)):
-            self._unread.pop(event.stream_id, None)
-        return (yield from super().handle_h2_event(event))
+        if isinstance(event, h2.events.StreamReset):
+            self._late.pop(event.stream_id, None)
+        done = yield from super().handle_h2_event(event)
+        if isinstance(event, h2.events.StreamEnded):
+            yield from self._tell_late(event.stream_id)
+        return done
 
     def _asked(self, event: h2.events.RequestReceived) -> Commands[None]:
         self.streams[event.stream_id] = _http2.StreamState.HEADERS_RECEIVED

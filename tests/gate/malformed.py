@@ -66,7 +66,8 @@ HEADS: dict[str, bytes] = {
     + b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
     + b"Sec-WebSocket-Key: a\r\nContent-Length: 1\r\n\r\n",
     "websocket by POST": _POST
-    + b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: a\r\n\r\n",
+    + b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
+    + b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: a\r\n\r\n",
 }
 
 ADDRESSES: dict[str, bytes] = {

@@ -373,3 +373,14 @@ async def test_an_answer_that_comes_before_the_request_is_complete_passes(
     assert (status, body) == (401, b"no")
     await door.until(lambda: door.outcomes)
     assert door.outcomes[0].happened is Happened.COMPLETED
+
+
+async def test_an_http2_upload_that_is_answered_early_gets_the_whole_answer(
+    open_gate: Open, listen: Listen, pki: Pki, upstream: Upstream
+) -> None:
+    port = await listen(upstream.serve, pki.server(HOST, "http/1.1"))
+    gate = await open_gate(resolve={(HOST, 443): ("127.0.0.1", port)})
+    agent = Agent2(await gate.tls(HOST, 443, "h2"), HOST)
+    stream = agent.ask("/stream", method="POST", end=False)
+    assert await agent.upload(stream, 3 * MB) == 3 * MB
+    assert await agent.answer(stream) == (200, b"ok")
