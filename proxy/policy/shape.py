@@ -41,9 +41,26 @@ def table(node: Node, known: Iterable[str], what: str, mistakes: Mistakes) -> di
                 key.at,
                 f"unknown field '{key.text[:100]}' in {what}",
                 _NOT_UNDERSTOOD,
-                did_you_mean(key.text, known),
+                _meant(key.text, known),
             )
     return found
+
+
+def _meant(word: str, known: Sequence[str]) -> str:
+    """The key that was meant, also where it belongs into another part of the file."""
+    here = did_you_mean(word, known)
+    if here.startswith("did you mean"):
+        return here
+    for place, others in (
+        ("match", keys.MATCH),
+        ("the rule", keys.RULE),
+        ("hold", keys.HOLD),
+        ("risk", keys.RISK),
+    ):
+        there = did_you_mean(word, others)
+        if there.startswith("did you mean"):
+            return f"{there} It stands in {place}"
+    return here
 
 
 def items(node: Node, what: str, mistakes: Mistakes, *, limit: int = keys.MAX_LIST) -> Sequence[Node] | None:
