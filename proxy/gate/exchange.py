@@ -26,8 +26,8 @@ from mitmproxy.proxy import layer
 from mitmproxy.proxy.context import Context
 
 from proxy.action import Request
-from proxy.decision import By, Decision, Happened, Outcome, Word
-from proxy.gate import Hearing
+from proxy.decision import By, Decision, Happened, Word
+from proxy.gate.account import Account
 from proxy.gate.events import (
     Answered,
     Asked,
@@ -39,7 +39,6 @@ from proxy.gate.events import (
     HttpEvent,
     Interim,
     Malformed,
-    Released,
     RequestData,
     RequestEndOfMessage,
     RequestProtocolError,
@@ -50,9 +49,10 @@ from proxy.gate.events import (
     SendHttp,
     Tunnelled,
 )
-from proxy.gate.framing import Head, UnreadableError, answered, outgoing
+from proxy.gate.framing import Head, UnreadableError, answered
 from proxy.gate.guard import Guarded, foreign_protocol
-from proxy.gate.reading import Address, MisdirectedError, Tunnel, authority, read_connect, read_request
+from proxy.gate.reading import Address, MisdirectedError, Tunnel, read_connect, read_request
+from proxy.gate.release import release
 
 if TYPE_CHECKING:
     from proxy.gate.connection import AgentConnection
@@ -90,18 +90,13 @@ class Exchange(layer.Layer):
         self.stage = Stage.HEAD
         self.head: Head | None = None
         self.request: Request | None = None
-        self.hearing: Hearing | None = None
+        self.account = Account(peer.terms.clock)
         self.permit: Request | None = None
-        self.decision: Decision | None = None
         self.upstream: Server | None = None
         self.gone: str | None = None
         self.queued = 0
         self._body = bytearray()
         self._taken = 0
-        self._since = 0.0
-        self._sent = 0
-        self._received = 0
-        self._status: int | None = None
 
     def handle_event(self, event: io.Event) -> Commands[None]:
         """As any layer does; but a hang-up is told at once, and a bug refuses."""
@@ -124,13 +119,13 @@ class Exchange(layer.Layer):
     @property
     def answered(self) -> bool:
         """Whether an answer has begun."""
-        return self._status is not None
+        return self.account.status is not None
 
     def _leave(self, why: str) -> None:
         if self.gone is None:
             self.gone = why
-            if self.hearing is not None:
-                self.hearing.leave(why)
+            if self.account.hearing is not None:
+                self.account.hearing.leave(why)
 
     def _handle_event(self, event: io.Event) -> Commands[None]:
         if self.stage is Stage.OVER:
@@ -149,7 +144,7 @@ class Exchange(layer.Layer):
             case Answered():
                 yield from self._answered(event)
             case ResponseData():
-                self._received += len(event.data)
+                self.account.received += len(event.data)
                 yield self._to_agent(event)
             case ResponseTrailers():
                 yield self._to_agent(event)
@@ -179,7 +174,7 @@ class Exchange(layer.Layer):
         # Without a body, even where there is none: a hold is then opened by `judge` alone, of
         # which the hearing is at hand when the agent hangs up.
         hearing = yield from self._ask(self.peer.terms.door.receive(request))
-        self.hearing = hearing
+        self.account.hearing = hearing
         if self.gone is not None:
             hearing.leave(self.gone)
         decision = hearing.decision
@@ -202,7 +197,7 @@ class Exchange(layer.Layer):
         if self.stage is Stage.READING:
             yield from self._collect(data)
         elif self.stage in (Stage.SENDING, Stage.PIPE) and self.upstream is not None:
-            self._sent += len(data)
+            self.account.sent += len(data)
             yield SendHttp(RequestData(self.stream_id, data), self.upstream)
 
     def _collect(self, data: bytes) -> Commands[None]:
@@ -223,7 +218,7 @@ class Exchange(layer.Layer):
 
     def _judge(self) -> Commands[None]:
         body, self._body = bytes(self._body), bytearray()
-        hearing, head = self.hearing, self.request
+        hearing, head = self.account.hearing, self.request
         if hearing is None or head is None:
             raise RuntimeError("judged before it was heard")
         request = head.with_body(body)
@@ -237,8 +232,7 @@ class Exchange(layer.Layer):
 
     def _open(self, decision: Decision, request: Request, body: bytes | None) -> Commands[None]:
         """Send a request that was let through; `body` is None where it has not been read."""
-        self.decision = decision
-        self._since = self.peer.terms.clock()
+        self.account.decided(decision)
         if decision.word.opens:
             self.permit = request  # the one line that opens the gate
         yield from self._send(body)
@@ -250,49 +244,28 @@ class Exchange(layer.Layer):
         upstream = yield from self._reach(permit)
         if upstream is None:
             return
-        length = head.length if body is None else len(body)
-        streams = body is None and length != 0
-        http2 = upstream.alpn == b"h2"
-        released = self._released(permit, head, length, end=not (body or streams), http2=http2)
+        released = release(self.stream_id, permit, head, body, http2=upstream.alpn == b"h2")
         self.upstream = upstream
         yield SendHttp(released, upstream)
-        if streams:
+        if body is None and not released.end:
             self.stage = Stage.SENDING
             yield from self._continue()
             return
         self.stage = Stage.SENDING if body is None else Stage.SENT
         if body:
-            self._sent = len(body)
+            self.account.sent = len(body)
             yield SendHttp(RequestData(self.stream_id, body), upstream)
         if body is not None:
             yield SendHttp(RequestEndOfMessage(self.stream_id), upstream)
 
-    def _released(
-        self, permit: Request, head: Head, length: int | None, *, end: bool, http2: bool
-    ) -> Released:
-        said = any(name.lower() == b"content-length" for name, _ in permit.headers)
-        body = said or not end or permit.method in (b"POST", b"PUT", b"PATCH")
-        headers, chunked = outgoing(
-            permit.headers, length=length, body=body, http2=http2, upgrade=head.upgrade
-        )
-        name = authority(permit.scheme, Address(permit.host, permit.port))
-        if permit.version == "HTTP/2" and not http2:
-            headers = _as_http1(headers, name)
-        elif http2:
-            headers = [field for field in headers if field[0].lower() != b"host"]
-        return Released(
-            self.stream_id, permit.method, permit.target, name, permit.scheme, headers, end, chunked
-        )
-
     def _reach(self, permit: Request) -> Commands[Server | None]:
         """A connection to send on, to an agent that is still there; else all is said and done."""
-        held = self.decision is not None and self.decision.hold is not None
         for _ in range(3):
             upstream, error = yield Connect((permit.host, permit.port), permit.scheme == "https")
             if upstream is None:
                 yield from self._unreached(error)
                 return None
-            if held:
+            if self.account.held:
                 # The agent may have hung up at this very moment: let the kernel tell us.
                 yield from self._ask(_turns())
             if self.gone is not None:
@@ -308,24 +281,24 @@ class Exchange(layer.Layer):
             yield from self._unsent("the agent left before the request was sent")
             return
         word = Word.REFUSED if isinstance(error, Guarded) else Word.FAILED
-        self._conclude(Happened.FAILED, error, word)
-        yield from self._tell(self._instead(word, error))
+        self.account.conclude(Happened.FAILED, error, word)
+        yield from self._tell(self.account.instead(word, error))
 
     def _unsent(self, why: str) -> Commands[None]:
-        self._conclude(Happened.FAILED, why, None)
+        self.account.conclude(Happened.FAILED, why, None)
         yield from self._over()
 
     # What upstream sends
 
     def _answered(self, event: Answered) -> Commands[None]:
-        self._status = event.status
+        self.account.status = event.status
         if event.status == 101:
             self.stage = Stage.PIPE
         headers = answered(event.headers)
         yield self._to_agent(Answered(self.stream_id, event.status, event.reason, headers, event.end))
 
     def _finished(self, event: ResponseEndOfMessage) -> Commands[None]:
-        self._conclude(Happened.COMPLETED, "", None)
+        self.account.conclude(Happened.COMPLETED, "", None)
         if self.stage is Stage.SENDING and self.upstream is not None:
             yield SendHttp(self._cancel("answered before all was sent"), self.upstream)
         yield self._to_agent(event)
@@ -333,14 +306,14 @@ class Exchange(layer.Layer):
 
     def _lost(self, why: str) -> Commands[None]:
         if self.stage is Stage.PIPE:
-            self._conclude(Happened.COMPLETED, why, None)
+            self.account.conclude(Happened.COMPLETED, why, None)
             yield self._to_agent(ResponseEndOfMessage(self.stream_id))
             yield from self._over()
-        elif self._status is None:
-            self._conclude(Happened.UNKNOWN, why, Word.UNKNOWN)
-            yield from self._tell(self._instead(Word.UNKNOWN, ""))
+        elif self.account.status is None:
+            self.account.conclude(Happened.UNKNOWN, why, Word.UNKNOWN)
+            yield from self._tell(self.account.instead(Word.UNKNOWN, ""))
         else:
-            self._conclude(Happened.UNKNOWN, why, None)
+            self.account.conclude(Happened.UNKNOWN, why, None)
             yield self._to_agent(ResponseProtocolError(self.stream_id, why, ErrorCode.KILL))
             yield from self._over()
 
@@ -349,10 +322,10 @@ class Exchange(layer.Layer):
     def _hung_up(self, why: str) -> Commands[None]:
         if self.upstream is not None:
             happened = Happened.COMPLETED if self.stage is Stage.PIPE else Happened.UNKNOWN
-            self._conclude(happened, why, None)
+            self.account.conclude(happened, why, None)
             yield SendHttp(self._cancel(why), self.upstream)
-        elif self.hearing is not None and self.hearing.decision is None:
-            yield from self._ask(self.hearing.refuse(Word.ABANDONED, why, by=By.AGENT))
+        elif self.account.hearing is not None and self.account.hearing.decision is None:
+            yield from self._ask(self.account.hearing.refuse(Word.ABANDONED, why, by=By.AGENT))
         yield from self._over()
 
     def _cancel(self, why: str) -> RequestProtocolError:
@@ -360,17 +333,17 @@ class Exchange(layer.Layer):
 
     def _give_up(self, word: Word, why: str) -> Commands[None]:
         """The gate's own refusal of a request whose headers did not settle it."""
-        if self.hearing is None:
+        if self.account.hearing is None:
             raise RuntimeError("refused before it was heard")
-        yield from self._refuse((yield from self._ask(self.hearing.refuse(word, why))))
+        yield from self._refuse((yield from self._ask(self.account.hearing.refuse(word, why))))
 
     def _malformed(self, what: str, *, status: int | None = None) -> Commands[None]:
-        hearing = self.hearing
+        hearing = self.account.hearing
         if self.upstream is not None:
             # Its beginning has left already: upstream must not take what there is for the whole.
-            self._conclude(Happened.UNKNOWN, f"cut off: {what}", Word.UNREADABLE)
+            self.account.conclude(Happened.UNKNOWN, f"cut off: {what}", Word.UNREADABLE)
             yield SendHttp(self._cancel(what), self.upstream)
-            yield from self._tell(self._instead(Word.UNREADABLE, what))
+            yield from self._tell(self.account.instead(Word.UNREADABLE, what))
         elif hearing is not None and hearing.decision is None:
             yield from self._give_up(Word.UNREADABLE, what)
         else:
@@ -379,16 +352,16 @@ class Exchange(layer.Layer):
             yield from self._refuse((yield from self._ask(question)))
 
     def _refuse(self, decision: Decision) -> Commands[None]:
-        self.decision = decision
+        self.account.decided(decision)
         if decision.word.opens:
             raise RuntimeError("a refusal that opens")
         yield from self._tell(decision)
 
     def _tell(self, decision: Decision) -> Commands[None]:
         """Answer with a refusal, unless an answer has begun or nobody is there to read it."""
-        if self.gone is None and self._status is None:
+        if self.gone is None and self.account.status is None:
             answer = decision.answer()
-            self._status = answer.status
+            self.account.status = answer.status
             waits = self.head is not None and self.head.expects and self.stage is Stage.HEAD
             headers = list(answer.headers)
             yield self._to_agent(
@@ -399,12 +372,6 @@ class Exchange(layer.Layer):
         elif self.gone is None:
             yield self._to_agent(ResponseProtocolError(self.stream_id, "cut", ErrorCode.KILL))
         yield from self._over()
-
-    def _instead(self, word: Word, why: str) -> Decision:
-        """What the agent is told instead of upstream's answer."""
-        rule = self.decision.rule if self.decision else ""
-        hold = self.decision.hold if self.decision else None
-        return Decision(word, By.FAULT, rule=rule, why=why, detail=why, hold=hold)
 
     def _fault(self, bug: Exception) -> Commands[None]:
         """A bug of ours, or of the door's: refuse, write it down if that still goes, and say so."""
@@ -418,17 +385,17 @@ class Exchange(layer.Layer):
         if self.stage is Stage.OVER:
             return
         if self.upstream is not None:
-            self._conclude(Happened.UNKNOWN, "the gate failed", Word.UNKNOWN)
+            self.account.conclude(Happened.UNKNOWN, "the gate failed", Word.UNKNOWN)
             yield SendHttp(self._cancel("the gate failed"), self.upstream)
-            yield from self._tell(self._instead(Word.UNKNOWN, ""))
+            yield from self._tell(self.account.instead(Word.UNKNOWN, ""))
             return
-        self._conclude(Happened.FAILED, "the gate failed", Word.UNAVAILABLE)
+        self.account.conclude(Happened.FAILED, "the gate failed", Word.UNAVAILABLE)
         self.stage = Stage.OVER
         self.peer.terms.spawn(self._written_fault())
-        yield from self._tell(self._instead(Word.UNAVAILABLE, ""))
+        yield from self._tell(self.account.instead(Word.UNAVAILABLE, ""))
 
     async def _written_fault(self) -> None:
-        hearing, door = self.hearing, self.peer.terms.door
+        hearing, door = self.account.hearing, self.peer.terms.door
         if hearing is None:
             await door.malformed(
                 self.peer.agent, "the gate failed", request=self.request, word=Word.UNAVAILABLE
@@ -440,18 +407,11 @@ class Exchange(layer.Layer):
         """The connection is being given up: nothing more leaves, and that is written down."""
         if self.stage is not Stage.OVER:
             self._leave(why)
-            self._conclude(Happened.FAILED if self.upstream is None else Happened.UNKNOWN, why, None)
+            self.account.conclude(Happened.FAILED if self.upstream is None else Happened.UNKNOWN, why, None)
             self.stage = Stage.OVER
             self.permit = None
             self.peer.terms.memory.give(self._taken)
             self._taken = 0
-
-    def _conclude(self, happened: Happened, why: str, decision: Word | None) -> None:
-        if self.hearing is None or self.decision is None or not self.decision.word.opens:
-            return
-        seconds = self.peer.terms.clock() - self._since
-        outcome = Outcome(happened, self._status, self._sent, self._received, seconds, why, decision)
-        self.hearing.conclude(outcome)
 
     def _over(self) -> Commands[None]:
         self.stage = Stage.OVER
@@ -491,15 +451,6 @@ class Exchange(layer.Layer):
         if error is not None:
             raise RuntimeError("a question failed") from error
         return value  # type: ignore[no-any-return]
-
-
-def _as_http1(headers: list[tuple[bytes, bytes]], host: bytes) -> list[tuple[bytes, bytes]]:
-    """Headers of an HTTP/2 request for an HTTP/1 upstream: a Host, and one Cookie of its crumbs."""
-    cookies = [value for name, value in headers if name == b"cookie"]
-    kept = [field for field in headers if field[0] not in (b"cookie", b"host")]
-    if cookies:
-        kept.append((b"cookie", b"; ".join(cookies)))
-    return [(b"Host", host), *kept]
 
 
 async def _turns() -> None:

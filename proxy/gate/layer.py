@@ -32,7 +32,9 @@ from proxy.gate.events import (
     SendHttp,
 )
 from proxy.gate.exchange import Exchange, Stage
-from proxy.gate.http1 import Http1Client, Http1Server, Reading
+from proxy.gate.http1 import Reading
+from proxy.gate.http1_client import Http1Client
+from proxy.gate.http1_server import Http1Server
 from proxy.gate.http2 import Http2Client, Http2Server
 from proxy.gate.reading import Address, Tunnel
 

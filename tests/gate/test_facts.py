@@ -39,7 +39,7 @@ async def test_f1_a_bug_in_the_gate_itself_refuses(
         raise KeyError("planted")
 
     gate = await open_gate()
-    monkeypatch.setattr("proxy.gate.exchange.outgoing", planted)
+    monkeypatch.setattr("proxy.gate.exchange.release", planted)
     agent = await gate.send(get(upstream.port, "/stream"))
     assert (await agent.answer())[0] == 503
     assert upstream.requests == 0

@@ -1,0 +1,50 @@
+"""What became of one request: who heard it, what was decided, what then happened, said once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from proxy.decision import By, Decision, Happened, Outcome, Word
+from proxy.gate import Hearing
+
+
+@dataclass(slots=True)
+class Account:
+    """
+    The books of an exchange.
+
+    `sent` and `received` are body bytes, `status` is what the agent was answered, `clock` is in
+    seconds.
+    """
+
+    clock: Callable[[], float]
+    hearing: Hearing | None = None
+    decision: Decision | None = None
+    sent: int = 0
+    received: int = 0
+    status: int | None = None
+    since: float = field(default=0.0)
+
+    def decided(self, decision: Decision) -> None:
+        """A decision was made; from now on time counts."""
+        self.decision = decision
+        self.since = self.clock()
+
+    @property
+    def held(self) -> bool:
+        """Whether a person decided."""
+        return self.decision is not None and self.decision.hold is not None
+
+    def conclude(self, happened: Happened, why: str, told: Word | None) -> None:
+        """Tell the hearing what happened, where it let the request through; only the first time counts."""
+        if self.hearing is None or self.decision is None or not self.decision.word.opens:
+            return
+        seconds = self.clock() - self.since
+        self.hearing.conclude(Outcome(happened, self.status, self.sent, self.received, seconds, why, told))
+
+    def instead(self, word: Word, why: str) -> Decision:
+        """What the agent is told instead of upstream's answer."""
+        rule = self.decision.rule if self.decision else ""
+        hold = self.decision.hold if self.decision else None
+        return Decision(word, By.FAULT, rule=rule, why=why, detail=why, hold=hold)
