@@ -15,7 +15,8 @@ from proxy.policy import load_texts
     ],
 )
 def test_a_key_that_belongs_elsewhere_is_recognised(key: str, meant: str) -> None:
-    text = f"version: 1\nrules:\n  - name: r\n    why: w\n    match: {{host: a.b}}\n    {key}: POST\n    then: allow\n"
+    rule = f"name: r\n    why: w\n    match: {{host: a.b}}\n    {key}: POST\n    then: allow\n"
+    text = f"version: 1\nrules:\n  - {rule}"
     with pytest.raises(SluiceError) as wrong:
         load_texts({"p.yaml": text})
     (problem,) = wrong.value.problems
