@@ -133,4 +133,4 @@ def _numbers() -> Iterator[int]:
 @pytest.fixture
 def mark(request: pytest.FixtureRequest, _numbers: Iterator[int]) -> str:
     """A path segment that no other test uses."""
-    return f"t{next(_numbers)}"
+    return f"t{next(_numbers):04}"

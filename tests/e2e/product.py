@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from proxy.control import ControlDesk
+from proxy.ledger.read import EVERYTHING, entries, reading
 from proxy.wire import HoldView, Snapshot, Status
 
 SLUICE = str(Path(sys.executable).with_name("sluice"))
@@ -134,7 +135,8 @@ class Gate:
 
     def entries(self, **wanted: object) -> list[dict[str, Any]]:
         """The ledger's entries that have these values, oldest first."""
-        lines = self.sluice("ledger", "show", self.ledger, "--json").lines
+        with reading(self.ledger) as connection:
+            lines = [json.loads(entry.body) for entry, _ in entries(connection, EVERYTHING)]
         return [line for line in lines if all(line.get(name) == value for name, value in wanted.items())]
 
     def stop(self, number: int = signal.SIGTERM) -> int:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 import ssl
 from pathlib import Path
 
+import aiohttp
 import httpx
 import pytest
 import requests
 
-from .conftest import HOST, Started
+from .conftest import HOST
 from .product import PATIENCE, Gate
-from .upstream import LARGE, MIB, Upstream, accepts, large_digest
+from .upstream import LARGE, MIB, Upstream, large_digest
 
 
 def _memory(gate: Gate) -> int:
@@ -73,56 +73,36 @@ def test_an_upload_that_no_rule_needs_passes_whole_in_flat_memory(
     assert _memory(gate) - before < 16 * MIB
 
 
-def _frame(opcode: int, text: bytes) -> bytes:
-    """A masked frame of a client (RFC 6455, 5.2), shorter than 126 bytes."""
-    mask = os.urandom(4)
-    masked = bytes(byte ^ mask[at % 4] for at, byte in enumerate(text))
-    return bytes([0x80 | opcode, 0x80 | len(text)]) + mask + masked
-
-
 async def test_a_websocket_waits_as_the_write_that_it_is_then_flows(
     gate: Gate, upstream: Upstream, mark: str
 ) -> None:
-    key = "c2x1aWNlLXNsdWljZS1zbA=="
-    async with asyncio.timeout(PATIENCE):
-        reader, writer = await asyncio.open_connection("127.0.0.1", gate.port)
-        writer.write(f"CONNECT {HOST}:443 HTTP/1.1\r\nHost: {HOST}:443\r\n\r\n".encode())
-        assert b" 200 " in await reader.readuntil(b"\r\n\r\n")
-        await writer.start_tls(ssl.create_default_context(cafile=gate.ca), server_hostname=HOST)
-        writer.write(
-            f"GET /echo?{mark} HTTP/1.1\r\nHost: {HOST}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-            f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+    tls = ssl.create_default_context(cafile=gate.ca)
+    async with asyncio.timeout(PATIENCE), aiohttp.ClientSession() as session:
+        opening = asyncio.ensure_future(
+            session.ws_connect(f"wss://{HOST}/echo?{mark}", proxy=gate.proxy, ssl=tls)
         )
         hold = await asyncio.to_thread(gate.held, mark)
         assert upstream.got(mark) == []
+        assert not opening.done()
         await asyncio.to_thread(gate.answer, hold, True)
-        head = await reader.readuntil(b"\r\n\r\n")
-        assert head.startswith(b"HTTP/1.1 101 ")
-        assert accepts(key).encode() in head
-        for text in (b"one", b"two", b"caf\xc3\xa9"):
-            writer.write(_frame(0x1, text))
-            assert await reader.readexactly(2 + len(text)) == bytes([0x81, len(text)]) + text
-        writer.write(_frame(0x8, b"\x03\xe8"))
-        assert await reader.readexactly(4) == b"\x88\x02\x03\xe8"
-        writer.close()
+        async with await opening as socket:
+            for text in ("one", "two", "café"):
+                await socket.send_str(text)
+                assert await socket.receive_str() == text
+    assert socket.close_code == 1000
     assert len(upstream.got(mark)) == 1
 
 
-def test_a_websocket_that_is_denied_is_told_so(gate: Gate, mark: str, started: Started) -> None:
-    headers = {
-        "connection": "upgrade",
-        "upgrade": "websocket",
-        "sec-websocket-key": "c2x1aWNlLXNsdWljZS1zbA==",
-        "sec-websocket-version": "13",
-    }
-    asking = started(
-        requests.get,
-        f"https://{HOST}/echo?{mark}",
-        headers=headers,
-        proxies={"https": gate.proxy},
-        verify=gate.ca,
-        timeout=PATIENCE,
-    )
-    gate.answer(gate.held(mark), False, "no sockets")
-    answer = asking.result(PATIENCE)
-    assert (answer.status_code, answer.json()["detail"]) == (403, "no sockets")
+async def test_a_websocket_that_is_denied_is_told_so(gate: Gate, upstream: Upstream, mark: str) -> None:
+    tls = ssl.create_default_context(cafile=gate.ca)
+    async with asyncio.timeout(PATIENCE), aiohttp.ClientSession() as session:
+        opening = asyncio.ensure_future(
+            session.ws_connect(f"wss://{HOST}/echo?{mark}", proxy=gate.proxy, ssl=tls)
+        )
+        hold = await asyncio.to_thread(gate.held, mark)
+        await asyncio.to_thread(gate.answer, hold, False, "no sockets")
+        with pytest.raises(aiohttp.WSServerHandshakeError) as told:
+            await opening
+    assert told.value.headers
+    assert (told.value.status, told.value.headers["sluice-decision"]) == (403, "denied")
+    assert upstream.got(mark) == []

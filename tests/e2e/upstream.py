@@ -177,12 +177,12 @@ async def _read(reader: asyncio.StreamReader) -> Arrival | None:
 
 
 async def _read_chunks(reader: asyncio.StreamReader) -> bytes:
-    body = b""
+    body = bytearray()
     while size := int(await reader.readline(), 16):
         body += await reader.readexactly(size)
         await reader.readexactly(2)
     await reader.readline()
-    return body
+    return bytes(body)
 
 
 async def _chunked(writer: asyncio.StreamWriter, type: str, parts: AsyncIterator[bytes]) -> None:
@@ -210,14 +210,14 @@ def large_digest() -> str:
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
-def accepts(key: str) -> str:
+def _accepts(key: str) -> str:
     """What a WebSocket server answers to a key (RFC 6455, 4.2.2)."""
     return base64.b64encode(hashlib.sha1(key.encode() + _GUID).digest()).decode()
 
 
 async def _echo(arrival: Arrival, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """A WebSocket that sends every short message back (RFC 6455, masked in, plain out)."""
-    accept = accepts(arrival.header("sec-websocket-key"))
+    accept = _accepts(arrival.header("sec-websocket-key"))
     writer.write(
         b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
         b"sec-websocket-accept: %s\r\n\r\n" % accept.encode()
