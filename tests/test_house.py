@@ -16,7 +16,7 @@ FLOORS = (
     {"action", "policy.verdict"},
     {"chain", "redact", "decision"},
     {"decode"},
-    {"policy", "hold", "ledger"},
+    {"policy", "hold", "ledger", "awsmodels"},
     {"wire", "reviewers", "records", "state", "config"},
     {"render", "approvals"},
     {"admission", "reload"},

@@ -165,8 +165,9 @@ def test_what_a_rule_allows_waits_over_plain_http(policy: Policy, cases: list[Ca
     allowed = {rule.name for rule in allowing(policy)} - {"loopback-flows"}
     for case in cases:
         if case.expect == "allow" and case.rule in allowed and case.request.method not in (b"GET", b"HEAD"):
-            changed = replace(case.request, scheme="http", port=80)
-            assert answer(policy, changed).decision == "hold", case.name
+            changed = answer(policy, replace(case.request, scheme="http", port=80))
+            reads = changed.action.consequence == "read"  # and by its own format, whatever the method
+            assert changed.decision == ("allow" if reads else "hold"), case.name
 
 
 # -- the rules -------------------------------------------------------------------------------

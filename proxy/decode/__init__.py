@@ -13,6 +13,7 @@ from typing import Final, Protocol
 
 from proxy.action import ABSENT, UNKNOWN, Action, Document, Field, Reading, Request, Values
 from proxy.decode import formats, http, message
+from proxy.decode.aws_routes import NO_SERVICES, Services
 from proxy.decode.consequence import consequence, gravest
 from proxy.decode.decoded import Decoded, Head
 from proxy.decode.http import Unreadable
@@ -54,10 +55,15 @@ ALL_SEEN: Final[Seen] = _Everything()
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of a request beside its bytes; `key` is 32 secret bytes for credential hashes."""
+    """
+    What is known of a request beside its bytes.
+
+    `key` is 32 secret bytes for credential hashes, `services` what AWS's models say.
+    """
 
     seen: Seen = ALL_SEEN
     key: bytes = b""
+    services: Services = NO_SERVICES
 
 
 MAX_DEPTH: Final = 3
@@ -98,7 +104,7 @@ def _unreadable(request: Request, why: str) -> Action:
 def _decode(request: Request, facts: Facts, depth: int = 0) -> Action:
     head = message.read_head(request)
     body = message.read_body(head)
-    decoded = formats.decode(head, body)
+    decoded = formats.decode(head, body, facts.services)
     members = _members(request, decoded, facts, depth)
     methods = [*head.methods, *message.body_methods(head, body)]
     operation = _operation(head, decoded, members)

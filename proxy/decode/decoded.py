@@ -8,9 +8,10 @@ answers come together is `proxy.decode`'s business.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Final, Literal
 
 from proxy.action import ABSENT, Document, Request, Values
 from proxy.decode.http import Pairs
@@ -114,3 +115,12 @@ def told(decoded: tuple[Decoded, ...]) -> Told | None:
     if not readings:
         return None
     return "read" if all(one == "read" for one in readings) else "write"
+
+
+def member(request: Request, tree: Tree) -> Request:
+    """A member of a batch in JSON as a request of its own: the same, with this alone for its body."""
+    headers = tuple(pair for pair in request.headers if pair[0].lower() not in _ABOUT_BODY)
+    return replace(request, headers=headers, body=json.dumps(tree, ensure_ascii=True).encode("ascii"))
+
+
+_ABOUT_BODY: Final = frozenset({b"content-encoding", b"content-length", b"transfer-encoding"})

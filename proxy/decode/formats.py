@@ -8,12 +8,13 @@ from collections.abc import Callable
 from typing import Final
 
 from proxy.action import Document
-from proxy.decode import http
+from proxy.decode import aws, graphql, grpc, http, kubernetes, rpc
+from proxy.decode.aws_routes import Services
 from proxy.decode.decoded import Body, Decoded, Head
 
 type Decoder = Callable[[Head, Body], Decoded | None]
 
-DECODERS: Final[tuple[Decoder, ...]] = ()
+DECODERS: Final[tuple[Decoder, ...]] = (rpc.decode, graphql.decode, kubernetes.decode, grpc.decode)
 
 # Fields that come from a JSON body: absent where one was read and is not in the format.
 _IN_JSON: Final = ("graphql", "rpc", "mcp")
@@ -21,9 +22,12 @@ _IN_JSON: Final = ("graphql", "rpc", "mcp")
 _IN_HEAD: Final = ("aws", "grpc", "kubernetes")
 
 
-def decode(head: Head, body: Body) -> tuple[Decoded, ...]:
+def decode(head: Head, body: Body, services: Services) -> tuple[Decoded, ...]:
     """What each format says of a request that is in it."""
-    return tuple(one for decoder in DECODERS if (one := decoder(head, body)) is not None)
+    found = [one for decoder in DECODERS if (one := decoder(head, body)) is not None]
+    if (one := aws.decode(head, body, services)) is not None:
+        found.append(one)
+    return tuple(found)
 
 
 def documents(head: Head, body: Body, decoded: tuple[Decoded, ...]) -> dict[str, Document]:
