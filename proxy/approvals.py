@@ -112,6 +112,8 @@ class Approvals:
 
     def find(self, prefix: str) -> Hold:
         """A hold by a unique prefix of its id; waiting ones come before those that have ended."""
+        if prefix in self._waiting:
+            return self.get(prefix)  # a whole id is the prefix of no other
         for among in (self._waiting, self._ended):
             ids = [id for id in among if id.startswith(prefix)] if prefix else []
             if len(ids) == 1:

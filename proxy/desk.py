@@ -39,25 +39,21 @@ class Board:
         self.locked = locked
         self.reload: Reload | None = None
         self.ledger_error: Callable[[], str] = lambda: ""
-        self._views: OrderedDict[str, HoldView] = OrderedDict()
+        self._waiting: dict[str, HoldView] = {}
+        self._ended: OrderedDict[str, HoldView] = OrderedDict()
         self._readers: set[asyncio.Queue[Change | None]] = set()
         admission.approvals.watch(self._on_hold)
 
     def _on_hold(self, what: str, hold: Hold) -> None:
-        before = self._views.get(hold.id)
+        before = self._waiting.pop(hold.id, None)
         view = _settle(before, hold) if before and hold.settled else summary(hold)
-        self._views[hold.id] = view
-        if len(self._views) > _REMEMBERED:
-            self._forget()
+        if hold.settled:
+            self._ended[hold.id] = view
+            if len(self._ended) > _REMEMBERED:
+                self._ended.popitem(last=False)
+        else:
+            self._waiting[hold.id] = view
         self.tell(Change(what, hold=view))
-
-    def _forget(self) -> None:
-        """Ended holds are forgotten, oldest first; waiting ones never."""
-        for id in list(self._views):
-            if len(self._views) <= _REMEMBERED:
-                return
-            if self._views[id].state != "pending":
-                del self._views[id]
 
     def tell(self, change: Change) -> None:
         """Give a change to everyone who looks; one who is too slow begins anew with a snapshot."""
@@ -95,7 +91,7 @@ class Board:
 
     def view(self, hold: Hold) -> HoldView:
         """The view of a hold, made once and kept."""
-        return self._views.get(hold.id) or summary(hold)
+        return self._waiting.get(hold.id) or self._ended.get(hold.id) or summary(hold)
 
     def whole(self, prefix: str) -> HoldView:
         """One hold with its headers and body, as far as they are still there."""

@@ -15,7 +15,6 @@ import json
 import logging
 import os
 import pwd
-import secrets
 import signal
 import sys
 import time
@@ -82,9 +81,25 @@ class Running:
         return LocalDesk(self.board, self.reviewers.who(uid, account(uid)), lift=self.guard.unlock)
 
 
-def new_id() -> str:
-    """128 random bits as 26 lower-case letters and digits."""
-    return base64.b32hexencode(secrets.token_bytes(16)).decode().rstrip("=").lower()
+class Ids:
+    """
+    Names for holds and decisions: each call gives 130 random bits as 26 lower-case letters and digits.
+
+    They are drawn many at a time: asking the system for each would let go of the interpreter once
+    for each, just when the ledger's thread wants it.
+    """
+
+    def __init__(self, draw: Callable[[int], bytes] = os.urandom) -> None:
+        self._draw = draw
+        self._drawn: list[str] = []
+
+    def __call__(self) -> str:
+        """The next one; no other call has given it or will."""
+        if not self._drawn:
+            # 65 bytes are 4 times 26 digits of 5 bits.
+            digits = base64.b32hexencode(self._draw(65 * 16)).decode().lower()
+            self._drawn = [digits[at : at + 26] for at in range(0, len(digits), 26)]
+        return self._drawn.pop()
 
 
 def account(uid: int) -> str:
@@ -125,7 +140,7 @@ async def running(config: Config) -> AsyncIterator[Running]:
             ledger,
             facts=Facts(seen, secret_key(config.state, CREDENTIALS)),
             clock=time.time,
-            new_id=new_id,
+            new_id=Ids(),
             rules=Rules(config.shadow, config.strict, config.body_limit),
             released=seen.add,
         )
