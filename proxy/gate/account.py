@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -48,3 +49,9 @@ class Account:
         rule = self.decision.rule if self.decision else ""
         hold = self.decision.hold if self.decision else None
         return Decision(word, By.FAULT, rule=rule, why=why, detail=why, hold=hold)
+
+
+def place(bug: BaseException) -> str:
+    """A bug for the log: its kind and where it happened. Its message may quote what an agent sent."""
+    frames = reversed(traceback.extract_tb(bug.__traceback__))
+    return f"{type(bug).__name__} at " + " < ".join(f"{frame.name}:{frame.lineno}" for frame in frames)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Final, Protocol
 
 from proxy.gate.framing import HEAD_LIMIT, UnreadableError
@@ -139,6 +140,13 @@ def body_of(length: int | None, *, strict: bool) -> Body:
     return UntilClose() if length < 0 else Counted(length)
 
 
+class Lack(Enum):
+    """Why a body cannot be kept."""
+
+    LIMIT = auto()
+    MEMORY = auto()
+
+
 @dataclass(slots=True)
 class Memory:
     """The bytes that all bodies being read or held share; `taken` never exceeds `limit`."""
@@ -156,3 +164,34 @@ class Memory:
     def give(self, size: int) -> None:
         """Give back what was taken."""
         self.taken -= size
+
+
+class Collected:
+    """A body that is being kept, of at most `limit` bytes, out of a memory that others share."""
+
+    def __init__(self, memory: Memory, limit: int) -> None:
+        self._memory = memory
+        self._limit = limit
+        self._data = bytearray()
+        self._taken = 0
+
+    def add(self, data: bytes) -> Lack | None:
+        """Keep more of it, or say what it lacks."""
+        if len(self._data) + len(data) > self._limit:
+            return Lack.LIMIT
+        if not self._memory.take(len(data)):
+            return Lack.MEMORY
+        self._taken += len(data)
+        self._data += data
+        return None
+
+    def whole(self) -> bytes:
+        """All of it; its memory stays taken until it is given back."""
+        data, self._data = bytes(self._data), bytearray()
+        return data
+
+    def give_back(self) -> None:
+        """Nobody needs it any more."""
+        self._data = bytearray()
+        self._memory.give(self._taken)
+        self._taken = 0

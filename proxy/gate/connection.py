@@ -13,7 +13,6 @@ import contextlib
 import logging
 import select
 import socket
-import traceback
 from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers import tls as tls_layer
 
 from proxy.gate import Door
+from proxy.gate.account import place
 from proxy.gate.bodies import Memory
 from proxy.gate.dial import Dialler
 from proxy.gate.events import Await, Awaited, Relieve, Switch
@@ -74,7 +74,6 @@ class Terms:
 class _Transport:
     reader: StreamReader
     writer: StreamWriter
-    task: asyncio.Task[None] | None = None
     draining: bool = False
 
 
@@ -101,6 +100,7 @@ class AgentConnection:
         self._said: dict[Connection, list[bytes]] = {}
         self._relieved = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._dials: set[asyncio.Task[Any]] = set()
         self._timers: set[asyncio.TimerHandle] = set()
         self._last = 0.0
 
@@ -174,6 +174,8 @@ class AgentConnection:
         self.feed(io.ConnectionClosed(self._client))
         for connection in list(self._transports):
             self._close(connection)
+        for dial in self._dials:
+            dial.cancel()
         for timer in self._timers:
             timer.cancel()
 
@@ -205,10 +207,7 @@ class AgentConnection:
             self._obey(command)
 
     def _fault(self, bug: Exception) -> None:
-        where = " < ".join(
-            f"{at.name}:{at.lineno}" for at in reversed(traceback.extract_tb(bug.__traceback__))
-        )
-        logger.error("the gate closes a connection on which it failed: %s at %s", type(bug).__name__, where)
+        logger.error("the gate closes a connection on which it failed: %s", place(bug))
         self._events.clear()
         # Half of a request may be said already: none of it leaves.
         self._said = {}
@@ -310,16 +309,19 @@ class AgentConnection:
 
     async def _open(self, command: commands.OpenConnection) -> None:
         server = command.connection
-        if not isinstance(server, Server) or server.address is None:
+        task = asyncio.current_task()
+        if not isinstance(server, Server) or server.address is None or task is None:
             raise RuntimeError("no address to dial")
+        self._dials.add(task)
         try:
             reader, writer = await self.terms.dialler.dial(server.address)
         except OSError as error:
             self.feed(io.OpenConnectionCompleted(command, self.terms.dialler.explain(error)))
             return
-        if self._client not in self._transports:
-            writer.transport.abort()
-            return
+        except asyncio.CancelledError:
+            self.feed(io.OpenConnectionCompleted(command, "the agent has gone"))
+            raise
+        self._dials.discard(task)
         server.state = ConnectionState.OPEN
         server.peername = writer.get_extra_info("peername")
         server.sockname = writer.get_extra_info("sockname")
@@ -329,7 +331,6 @@ class AgentConnection:
         if server.tls:
             self._limit_handshake(server)
         self.feed(io.OpenConnectionCompleted(command, None))
-        transport.task = asyncio.current_task()
         await self._pump(server, reader)
 
     def _limit_handshake(self, server: Server) -> None:

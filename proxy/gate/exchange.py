@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import traceback
 from collections import deque
 from collections.abc import Coroutine
 from enum import Enum, auto
@@ -27,7 +26,8 @@ from mitmproxy.proxy.context import Context
 
 from proxy.action import Request
 from proxy.decision import By, Decision, Happened, Word
-from proxy.gate.account import Account
+from proxy.gate.account import Account, place
+from proxy.gate.bodies import Collected, Lack
 from proxy.gate.events import (
     Answered,
     Asked,
@@ -59,6 +59,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_TOO_LARGE: Final = "the body is larger than what can be judged"
+_LEFT: Final = "the agent left before the request was sent"
 _TURNS: Final = 5
 """Turns of the event loop in which a hang-up that the kernel already has is sure to be seen."""
 
@@ -95,8 +97,7 @@ class Exchange(layer.Layer):
         self.upstream: Server | None = None
         self.gone: str | None = None
         self.queued = 0
-        self._body = bytearray()
-        self._taken = 0
+        self._body = Collected(peer.terms.memory, peer.terms.body_limit)
 
     def handle_event(self, event: io.Event) -> Commands[None]:
         """As any layer does; but a hang-up is told at once, and a bug refuses."""
@@ -189,7 +190,7 @@ class Exchange(layer.Layer):
         """The body is needed: read it, within the limits."""
         self.stage = Stage.READING
         if self.head is not None and (self.head.length or 0) > self.peer.terms.body_limit:
-            yield from self._give_up(Word.TOO_LARGE, "the body is larger than what can be judged")
+            yield from self._give_up(Word.TOO_LARGE, _TOO_LARGE)
         else:
             yield from self._continue()
 
@@ -201,13 +202,13 @@ class Exchange(layer.Layer):
             yield SendHttp(RequestData(self.stream_id, data), self.upstream)
 
     def _collect(self, data: bytes) -> Commands[None]:
-        if len(self._body) + len(data) > self.peer.terms.body_limit:
-            yield from self._give_up(Word.TOO_LARGE, "the body is larger than what can be judged")
-        elif not self.peer.terms.memory.take(len(data)):
-            yield from self._give_up(Word.UNAVAILABLE, "too many requests are waiting")
-        else:
-            self._taken += len(data)
-            self._body += data
+        match self._body.add(data):
+            case None:
+                return
+            case Lack.LIMIT:
+                yield from self._give_up(Word.TOO_LARGE, _TOO_LARGE)
+            case Lack.MEMORY:
+                yield from self._give_up(Word.UNAVAILABLE, "too many requests are waiting")
 
     def _ended(self) -> Commands[None]:
         if self.stage is Stage.READING:
@@ -217,7 +218,7 @@ class Exchange(layer.Layer):
             yield SendHttp(RequestEndOfMessage(self.stream_id), self.upstream)
 
     def _judge(self) -> Commands[None]:
-        body, self._body = bytes(self._body), bytearray()
+        body = self._body.whole()
         hearing, head = self.account.hearing, self.request
         if hearing is None or head is None:
             raise RuntimeError("judged before it was heard")
@@ -260,6 +261,9 @@ class Exchange(layer.Layer):
 
     def _reach(self, permit: Request) -> Commands[Server | None]:
         """A connection to send on, to an agent that is still there; else all is said and done."""
+        if self.gone is not None:
+            yield from self._unsent(_LEFT)
+            return None
         for _ in range(3):
             upstream, error = yield Connect((permit.host, permit.port), permit.scheme == "https")
             if upstream is None:
@@ -269,7 +273,7 @@ class Exchange(layer.Layer):
                 # The agent may have hung up at this very moment: let the kernel tell us.
                 yield from self._ask(_turns())
             if self.gone is not None:
-                yield from self._unsent("the agent left before the request was sent")
+                yield from self._unsent(_LEFT)
                 return None
             if upstream.connected:
                 return upstream  # type: ignore[no-any-return]
@@ -278,7 +282,7 @@ class Exchange(layer.Layer):
 
     def _unreached(self, error: str) -> Commands[None]:
         if self.gone is not None:
-            yield from self._unsent("the agent left before the request was sent")
+            yield from self._unsent(_LEFT)
             return
         word = Word.REFUSED if isinstance(error, Guarded) else Word.FAILED
         self.account.conclude(Happened.FAILED, error, word)
@@ -375,11 +379,7 @@ class Exchange(layer.Layer):
 
     def _fault(self, bug: Exception) -> Commands[None]:
         """A bug of ours, or of the door's: refuse, write it down if that still goes, and say so."""
-        where = " < ".join(
-            f"{at.name}:{at.lineno}" for at in reversed(traceback.extract_tb(bug.__traceback__))
-        )
-        # The message of an exception may quote what the agent sent.
-        logger.error("the gate failed on a request: %s at %s", type(bug).__name__, where)
+        logger.error("the gate failed on a request: %s", place(bug))
         self._paused = None
         self.permit = None
         if self.stage is Stage.OVER:
@@ -410,15 +410,12 @@ class Exchange(layer.Layer):
             self.account.conclude(Happened.FAILED if self.upstream is None else Happened.UNKNOWN, why, None)
             self.stage = Stage.OVER
             self.permit = None
-            self.peer.terms.memory.give(self._taken)
-            self._taken = 0
+            self._body.give_back()
 
     def _over(self) -> Commands[None]:
         self.stage = Stage.OVER
         self.permit = None
-        self._body = bytearray()
-        self.peer.terms.memory.give(self._taken)
-        self._taken = 0
+        self._body.give_back()
         yield Drop(self)
 
     # Small change

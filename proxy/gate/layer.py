@@ -45,6 +45,8 @@ HIGH_WATER: Final = 256 * 1024
 """Bytes that may wait on their way before whoever sends them has to wait."""
 
 _TLS_HANDSHAKE: Final = 0x16
+_HANDSHAKE_LIMIT: Final = 128 * 1024
+"""Bytes that an agent's side of a TLS handshake may take."""
 
 
 class GateLayer(layer.Layer):
@@ -279,16 +281,28 @@ class Opening(layer.Layer):
         self._peer = peer
         self._address = address
         self._child: layer.Layer | None = None
+        self._handshake = 0
 
     def _handle_event(self, event: io.Event) -> Commands[None]:
-        if self._child is not None:
+        if isinstance(event, io.DataReceived) and self._child is not None and self._endless(event):
+            yield commands.CloseConnection(event.connection)
+        elif self._child is not None:
             yield from self._child.handle_event(event)
         elif isinstance(event, io.DataReceived):
+            self._handshake = len(event.data)
             self._child = child = self._begin(event.data[0] == _TLS_HANDSHAKE)
             yield from child.handle_event(io.Start())
             yield from child.handle_event(event)
         elif isinstance(event, io.ConnectionClosed):
             yield commands.CloseConnection(event.connection)
+
+    def _endless(self, event: io.DataReceived) -> bool:
+        """Whether a handshake takes more bytes than any does."""
+        client = self.context.client
+        if not client.tls or client.tls_established or event.connection is not client:
+            return False
+        self._handshake += len(event.data)
+        return self._handshake > _HANDSHAKE_LIMIT
 
     def _begin(self, tls: bool) -> layer.Layer:
         tunnel = Tunnel(self._address, tls)

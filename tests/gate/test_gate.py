@@ -6,7 +6,7 @@ import json
 
 from proxy.decision import Happened
 
-from .conftest import Open, OpenGate, Pki, SmallDoor, Upstream, get, post
+from .conftest import Listen, Open, OpenGate, Pki, SmallDoor, Upstream, get, post
 
 
 async def test_an_allowed_request_reaches_upstream_and_its_answer_comes_back(
@@ -56,10 +56,10 @@ async def test_a_held_request_waits_and_leaves_when_it_is_approved(
 
 
 async def test_requests_in_tls_are_judged_and_answered_inside_it(
-    open_gate: Open, listen: object, pki: Pki, door: SmallDoor
+    open_gate: Open, listen: Listen, pki: Pki, door: SmallDoor
 ) -> None:
     raw = Upstream()
-    port = await listen(raw.serve, pki.server("api.test"))  # type: ignore[operator]
+    port = await listen(raw.serve, pki.server("api.test"))
     gate = await open_gate(resolve={("api.test", 443): ("127.0.0.1", port)})
     agent = await gate.tls("api.test", 443)
     assert raw.connections == 0, "a CONNECT dials nothing"
@@ -71,3 +71,15 @@ async def test_requests_in_tls_are_judged_and_answered_inside_it(
     agent.send(b"GET /stream/2 HTTP/1.1\r\nHost: api.test\r\n\r\n")
     assert (await agent.answer())[0] == 200
     assert raw.connections == 1, "the upstream connection is used again"
+
+
+async def test_an_absolute_https_target_is_dialled_with_tls(
+    open_gate: Open, listen: Listen, pki: Pki, door: SmallDoor
+) -> None:
+    raw = Upstream()
+    port = await listen(raw.serve, pki.server("api.test"))
+    gate = await open_gate(resolve={("api.test", 443): ("127.0.0.1", port)})
+    agent = await gate.send(b"GET https://api.test/stream HTTP/1.1\r\nHost: api.test\r\n\r\n")
+    assert (await agent.answer())[0] == 200
+    assert door.heard[0].request.url == "https://api.test/stream"
+    assert bytes(raw.seen).startswith(b"GET /stream HTTP/1.1\r\nHost: api.test\r\n")

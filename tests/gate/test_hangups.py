@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 import pytest
@@ -245,3 +246,52 @@ async def test_more_sent_ahead_than_can_wait_is_hanging_up(
     agent.send(get(upstream.port, "/stream") * 5000)
     await door.until(lambda: door.words == ["abandoned"])
     assert upstream.connections == 0
+
+
+async def test_an_agent_that_leaves_while_a_name_is_dialled_gives_its_memory_back(
+    open_gate: Open, door: SmallDoor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dialled = asyncio.Event()
+
+    async def never(self: object, address: object) -> None:
+        dialled.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("proxy.gate.dial.Dialler.dial", never)
+    gate = await open_gate(hold_memory=1000)
+    for count in (1, 2, 3):
+        dialled.clear()
+        agent = await gate.send(post(80, "/x", b"x" * 900, host=HOST))
+        await dialled.wait()
+        agent.close()
+        await door.until(lambda count=count: len(door.outcomes) == count)  # type: ignore[misc]
+        assert door.outcomes[-1].happened is Happened.FAILED
+
+
+async def test_a_bug_while_bytes_are_read_closes_and_is_concluded(
+    open_gate: Open, listen: Listen, door: SmallDoor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        monkeypatch.setattr("proxy.gate.http1_client.read_answer", None)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        await reader.read()
+
+    gate = await open_gate()
+    agent = await gate.send(get(await listen(serve), "/stream"))
+    await agent.end()
+    await door.until(lambda: door.outcomes)
+    assert door.outcomes[0].happened is Happened.UNKNOWN
+    monkeypatch.undo()
+    assert (await (await gate.send(get(1, "/deny"))).answer())[0] == 403
+
+
+async def test_a_tls_handshake_without_end_is_left(open_gate: Open, upstream: Upstream) -> None:
+    gate = await open_gate()
+    agent = await gate.tunnel("127.0.0.1", upstream.port)
+    hello = b"\x16\x03\x01\x40\x00\x01\xff\xff\xff" + b"a" * (0x4000 - 4)
+    agent.send(hello)
+    for _ in range(10):
+        agent.send(b"\x16\x03\x01\x40\x00" + b"a" * 0x4000)
+    with contextlib.suppress(ConnectionError):
+        assert await agent.end() == b""
