@@ -368,10 +368,13 @@ class Exchange(layer.Layer):
             self.account.status = answer.status
             waits = self.head is not None and self.head.expects and self.stage is Stage.HEAD
             headers = list(answer.headers)
+            # RFC 9110, 9.3.2: over HTTP/2 a body in answer to HEAD would end the whole connection.
+            silent = self.head is not None and self.head.method == b"HEAD"
             yield self._to_agent(
-                Answered(self.stream_id, answer.status, b"", headers, not answer.body, last=True, waits=waits)
+                Answered(self.stream_id, answer.status, b"", headers, silent, last=True, waits=waits)
             )
-            yield self._to_agent(ResponseData(self.stream_id, answer.body))
+            if not silent:
+                yield self._to_agent(ResponseData(self.stream_id, answer.body))
             yield self._to_agent(ResponseEndOfMessage(self.stream_id))
         elif self.gone is None:
             yield self._to_agent(ResponseProtocolError(self.stream_id, "cut", ErrorCode.KILL))

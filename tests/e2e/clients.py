@@ -96,11 +96,13 @@ def _with_curl(version: str) -> Client:
         if shutil.which("curl") is None:
             pytest.skip("curl is not installed")
         words = [
-            *("curl", "--silent", "--show-error", "--fail-with-body", f"--http{version}"),
+            *("curl", "--silent", "--show-error", "--globoff", "--fail-with-body", f"--http{version}"),
             *("--proxy", gate.proxy, "--cacert", gate.ca, "--max-time", str(PATIENCE)),
             *("--request", method, "--header", "content-type: application/json"),
             *("--write-out", "\n%{http_version} %{http_code} %{header_json}"),
         ]
+        if method == "HEAD":
+            words += ["--head", "--output", "/dev/null"]  # it prints the headers as if they were a body
         if body is not None:
             words += ["--data-binary", "@-"]
         done = subprocess.run([*words, url], input=body, capture_output=True, timeout=60, check=False)

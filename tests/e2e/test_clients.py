@@ -92,3 +92,13 @@ def test_a_refusal_says_which_and_whether_to_ask_again(
     assert told.headers["x-should-retry"] == json.dumps(retry)
     assert told.problem["detail"]
     assert len(upstream.got(mark)) == (1 if decision == "unknown" else 0)
+
+
+def test_a_refused_head_is_told_without_a_body(
+    gate: Gate, upstream: Upstream, client: Client, mark: str
+) -> None:
+    """Over HTTP/2 a body in answer to HEAD would end the connection, and what else waits on it."""
+    told = client(gate, "HEAD", f"https://{HOST}/never/{mark}", None)
+    assert (told.status, told.body, bool(told.raised)) == (403, b"", True)
+    assert told.headers["sluice-decision"] == "refused"
+    assert upstream.got(mark) == []
