@@ -30,7 +30,7 @@ RULE: Final[Keys] = {
     "unless": "A list of matches; where one of them holds, the rule does not apply.",
     "then": "The effect: allow, watch, hold or deny.",
     "risk": "How bad it would be.",
-    "says": "What will happen, in plain words, with {fields}.",
+    "says": "What will happen, in plain words, with {fields}; [a part] goes where its field is absent.",
     "show": "The fields that the reviewer sees.",
     "hold": "Who may release it, and how long it waits.",
 }

@@ -13,8 +13,8 @@ from proxy.action import Field
 from proxy.policy import keys, shape
 from proxy.policy.fields import UnknownFieldError, did_you_mean, is_confidence, parse, spell
 from proxy.policy.operands import OperandError, operand
-from proxy.policy.rule import DEFAULT, TIMEOUT, Line, Operand, Operator, Rule, Template
-from proxy.policy.says import TemplateError, compile_sentence, fields_of
+from proxy.policy.rule import DEFAULT, TIMEOUT, Line, Operand, Operator, Rule
+from proxy.policy.says import Template, TemplateError, compile_sentence, fields_of
 from proxy.policy.source import Mistakes, Node, Scalar, Table
 from proxy.policy.verdict import Effect, Tier
 from proxy.redact import is_secret_field
@@ -244,7 +244,7 @@ def _says(found: Mapping[str, Node], mistakes: Mistakes) -> Template:
     try:
         says = compile_sentence(words)
     except TemplateError as error:
-        mistakes.add(node.at, f"says has {error}", fix="a field stands in {braces}; write {{ for a brace")
+        mistakes.add(node.at, f"says has {error}", "the reviewer would read something else", error.fix)
         return ()
     except UnknownFieldError as error:
         mistakes.add(node.at, f"says: {error}", "the reviewer would read nothing there", error.fix)

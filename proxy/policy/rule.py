@@ -14,13 +14,11 @@ from typing import Final
 
 from proxy.action import Field
 from proxy.policy.fields import CONSEQUENCES, spell
+from proxy.policy.says import Template, spelled
 from proxy.policy.verdict import Effect, Tier
 
 type Operand = str | Decimal
 """What a value is compared with: text, or an unquoted number, which compares by value."""
-
-type Template = tuple[str | Field, ...]
-"""A sentence with fields in it."""
 
 DEFAULT: Final = "default"
 NO_RULE: Final = "no rule covers this"
@@ -108,7 +106,7 @@ class Rule:
             "unless": sorted((_lines(item) for item in self.unless), key=repr),
             "tier": str(self.tier),
             "reversible": self.reversible,
-            "says": [part if isinstance(part, str) else list(part) for part in self.says],
+            "says": spelled(self.says),
             "show": [list(field) for field in self.show],
             "reviewers": sorted(self.reviewers),
             "approvals": self.approvals,
