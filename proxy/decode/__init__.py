@@ -15,7 +15,7 @@ from proxy.action import ABSENT, UNKNOWN, Action, Document, Field, Reading, Requ
 from proxy.decode import formats, http, message
 from proxy.decode.aws_routes import NO_SERVICES, Services
 from proxy.decode.consequence import consequence, gravest
-from proxy.decode.decoded import Decoded, Head
+from proxy.decode.decoded import Body, Decoded, Head, told
 from proxy.decode.http import Unreadable
 
 __all__ = ["ALL_SEEN", "Facts", "Seen", "Unreadable", "decode"]
@@ -109,8 +109,7 @@ def _decode(request: Request, facts: Facts, depth: int = 0) -> Action:
     methods = [*head.methods, *message.body_methods(head, body)]
     operation = _operation(head, decoded, members)
     credentials = _credentials(head, facts.key)
-    does = tuple(dict.fromkeys(member.consequence for member in members))
-    does = does or (consequence(head, body, decoded, methods),)
+    does = _consequences(head, body, decoded, methods, members)
     readings: dict[str, Reading] = {
         "host": Values((head.host,)),
         "port": Values((str(request.port),)),
@@ -123,6 +122,7 @@ def _decode(request: Request, facts: Facts, depth: int = 0) -> Action:
         "credential": Values(credentials),
     }
     documents = message.documents(head, body) | formats.documents(head, body, decoded)
+    documents |= {root: _of_any(members, root) for root in formats.ROOTS} if members else {}
     documents["first_seen"] = _first_seen(facts.seen, request, head.host, operation, credentials)
     return Action(
         request=request,
@@ -136,6 +136,36 @@ def _decode(request: Request, facts: Facts, depth: int = 0) -> Action:
         scalars=readings,
         members=members,
     )
+
+
+def _consequences(
+    head: Head,
+    body: Body,
+    decoded: tuple[Decoded, ...],
+    methods: list[str | None],
+    members: tuple[Action, ...],
+) -> tuple[str, ...]:
+    """What the action would do; a container does what its members do, and more where it may be none."""
+    if not members:
+        return (consequence(head, body, decoded, methods),)
+    plain = len(methods) == 1 and told(decoded) != "write" and "upgrade" not in head.headers
+    does = [member.consequence for member in members]
+    return tuple(dict.fromkeys(does if plain else [*does, "write"]))
+
+
+def _of_any(members: tuple[Action, ...], root: str) -> Document:
+    """Reads a field of every member of a container."""
+
+    def read(name: Field) -> Reading:
+        found: list[str | None] = []
+        for member in members:
+            reading = member.read((root, *name))
+            if not isinstance(reading, Values):
+                return UNKNOWN
+            found += reading.items
+        return Values(tuple(found))
+
+    return read
 
 
 def _operation(head: Head, decoded: tuple[Decoded, ...], members: tuple[Action, ...]) -> str:

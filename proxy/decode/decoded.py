@@ -18,6 +18,8 @@ from proxy.decode.http import Pairs
 from proxy.decode.json import Tree
 from proxy.decode.multipart import Part
 
+ABOUT_BODY: Final = frozenset({b"content-encoding", b"content-length", b"transfer-encoding"})
+
 type Told = Literal["read", "write"]
 
 
@@ -97,7 +99,8 @@ class Decoded:
 
     `documents` answers for the roots of fields that this format fills. `members` are the
     requests that a container carries, each to be decoded on its own; `sealed` says that it
-    carries more than that, which cannot be opened.
+    carries more than that, which cannot be opened. `records` is how many things a request acts
+    on, where the format tells.
     """
 
     format: str
@@ -107,6 +110,7 @@ class Decoded:
     documents: Mapping[str, Document] = field(default_factory=dict)
     members: tuple[Request, ...] = ()
     sealed: bool = False
+    records: int | None = None
 
 
 def told(decoded: tuple[Decoded, ...]) -> Told | None:
@@ -119,8 +123,5 @@ def told(decoded: tuple[Decoded, ...]) -> Told | None:
 
 def member(request: Request, tree: Tree) -> Request:
     """A member of a batch in JSON as a request of its own: the same, with this alone for its body."""
-    headers = tuple(pair for pair in request.headers if pair[0].lower() not in _ABOUT_BODY)
+    headers = tuple(pair for pair in request.headers if pair[0].lower() not in ABOUT_BODY)
     return replace(request, headers=headers, body=json.dumps(tree, ensure_ascii=True).encode("ascii"))
-
-
-_ABOUT_BODY: Final = frozenset({b"content-encoding", b"content-length", b"transfer-encoding"})

@@ -8,13 +8,22 @@ from collections.abc import Callable
 from typing import Final
 
 from proxy.action import Document
-from proxy.decode import aws, graphql, grpc, http, kubernetes, rpc
+from proxy.decode import aws, batch, graphql, grpc, http, kubernetes, rpc
 from proxy.decode.aws_routes import Services
 from proxy.decode.decoded import Body, Decoded, Head
 
 type Decoder = Callable[[Head, Body], Decoded | None]
 
-DECODERS: Final[tuple[Decoder, ...]] = (rpc.decode, graphql.decode, kubernetes.decode, grpc.decode)
+DECODERS: Final[tuple[Decoder, ...]] = (
+    rpc.decode,
+    graphql.decode,
+    kubernetes.decode,
+    grpc.decode,
+    batch.decode,
+)
+
+ROOTS: Final = ("graphql", "rpc", "mcp", "aws", "grpc", "kubernetes", "email")
+"""The roots of fields that a container has of its members."""
 
 # Fields that come from a JSON body: absent where one was read and is not in the format.
 _IN_JSON: Final = ("graphql", "rpc", "mcp")

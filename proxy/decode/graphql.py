@@ -157,7 +157,8 @@ def _batch(head: Head, trees: Sequence[Tree], served: bool) -> Decoded | None:
         return None
     if None in asked or len(trees) > MAX_BATCH:
         return replace(_OPAQUE, sealed=True)
-    return Decoded("graphql", members=tuple(member(head.request, tree) for tree in trees))
+    members = tuple(member(head.request, tree) for tree in trees)
+    return Decoded("graphql", members=members, records=len(members))
 
 
 _OPAQUE: Final = Decoded(

@@ -97,14 +97,13 @@ def _has_fields(kind: str) -> bool:
 
 def is_text(head: Head) -> bool:
     """Whether a format without fields of its own is read all the same: batches, GraphQL, XML, MIME."""
-    return head.kind in _TEXTS or head.kind.endswith("+xml")
+    return head.kind in _TEXTS or head.kind.endswith(("+xml", "x-ndjson"))
 
 
 _TEXTS: Final = frozenset(
     {
         "multipart/mixed",
         "application/graphql",
-        "application/x-ndjson",
         "application/xml",
         "text/xml",
         "message/rfc822",

@@ -117,7 +117,8 @@ def _batch(head: Head, trees: Sequence[Tree]) -> Decoded | None:
         return None
     if not all(calls) or len(trees) > MAX_BATCH:
         return replace(_OPAQUE, sealed=True)
-    return Decoded("rpc", members=tuple(member(head.request, tree) for tree in trees))
+    members = tuple(member(head.request, tree) for tree in trees)
+    return Decoded("rpc", members=members, records=len(members))
 
 
 _NO_CALL: Final[Mapping[str, Document]] = {"rpc": http.absent, "mcp": http.absent}
