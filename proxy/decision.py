@@ -108,7 +108,8 @@ class Decision:
             "type": "about:blank",
             "title": title,
             "status": status,
-            "detail": self.detail or title,
+            # A reviewer's bytes that are no text would make JSON that strict parsers refuse.
+            "detail": (self.detail or title).encode("utf-8", "backslashreplace").decode(),
             "decision": str(self.word),
         }
         if self.rule:

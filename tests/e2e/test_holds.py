@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import ssl
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -168,6 +169,13 @@ def test_nobody_can_answer_twice(gate: Gate, upstream: Upstream, mark: str, star
     assert again.status == 1
     assert "\x1b" not in again.err
     assert upstream.got(mark) == []
+
+
+def test_a_reason_that_is_no_text_reaches_the_agent_as_text(gate: Gate, mark: str, started: Started) -> None:
+    waiting = started(with_requests, gate, "POST", order(mark), ORDER)
+    hold = gate.held(mark)
+    assert gate.sluice("deny", hold.id, "--reason", os.fsdecode(b"caf\xe9")).status == 0
+    assert waiting.result(PATIENCE).problem["detail"] == "caf\\udce9"
 
 
 def test_silence_refuses_and_cannot_be_approved_after_the_fact(

@@ -8,11 +8,12 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, as_completed, wait
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from .clients import with_requests
 from .conftest import HOST, RULES, Started
@@ -36,14 +37,14 @@ def flags(home: Path, upstream: Upstream, upstream_ca: str) -> list[str]:
 def waiting(started: Started) -> Callable[[Gate, str, int], list[Future[Any]]]:
     """Agents of which each waits for a hold."""
 
-    def wait(gate: Gate, mark: str, count: int) -> list[Future[Any]]:
+    def begin(gate: Gate, mark: str, count: int) -> list[Future[Any]]:
         url = f"https://{HOST}/orders/{mark}"
-        asking = [started(with_requests, gate, "POST", f"{url}-{n}", ORDER) for n in range(count)]
+        asking = [started(with_requests, gate, "POST", f"{url}-{n:02}.", ORDER) for n in range(count)]
         # On disk, not only on the desk.
         until(lambda: sum(mark in entry.get("url", "") for entry in gate.entries(kind="held")) >= count)
         return asking
 
-    return wait
+    return begin
 
 
 type Waiting = Callable[[Gate, str, int], list[Future[Any]]]
@@ -67,6 +68,45 @@ def test_on_a_stop_everyone_who_waits_is_told_that_nobody_decided(
     assert gate.entries()[-1]["kind"] == "stopped"
     assert len(gate.entries(kind="decided", decision="unavailable")) == 50
     assert gate.sluice("holds").status == 3
+
+
+def test_a_stop_waits_for_no_stream_and_says_that_its_end_is_unknown(
+    home: Path, flags: list[str], upstream: Upstream
+) -> None:
+    with up(home, *flags) as gate:
+        proxies = {"https": gate.proxy}
+        url = f"https://{HOST}/events"
+        with requests.get(url, proxies=proxies, verify=gate.ca, stream=True, timeout=PATIENCE) as answer:
+            upstream.say(b"data: 1\n\n")
+            parts = answer.iter_content(None)
+            assert next(parts) == b"data: 1\n\n"
+            assert gate.stop() == 0
+            with pytest.raises(requests.RequestException):
+                list(parts)
+        [decided] = gate.entries(kind="decided")
+        assert [entry["id"] for entry in gate.entries(kind="unknown")] == [decided["id"]]
+        assert gate.sluice("ledger", "verify").status == 0
+
+
+def test_answers_and_a_stop_at_the_same_moment_have_one_end_each(
+    home: Path, flags: list[str], upstream: Upstream, waiting: Waiting, started: Started, mark: str
+) -> None:
+    with up(home, *flags) as gate:
+        asking = waiting(gate, mark, 20)
+        answering = [started(gate.answer, hold, True) for hold in gate.holds()]
+        next(as_completed(answering))
+        assert gate.stop() == 0
+        wait([*answering, *asking], PATIENCE)
+        decided = {entry["url"].rpartition("/")[2]: entry for entry in gate.entries(kind="decided")}
+        assert len(decided) == 20
+        for url, entry in decided.items():
+            arrived = len(upstream.got(url))
+            lost = gate.entries(kind="failed", id=entry["id"]) + gate.entries(kind="unknown", id=entry["id"])
+            if entry["decision"] == "approved":
+                assert arrived == 1 or lost
+            else:
+                assert (entry["decision"], arrived) == ("unavailable", 0)
+        assert gate.sluice("ledger", "verify").status == 0
 
 
 def test_after_a_kill_the_next_start_says_what_was_cut_off_and_nothing_was_sent(
