@@ -88,7 +88,7 @@ def test_the_policy_has_two_hundred_rules_that_load(part, tmp_path: Path) -> Non
 
     rules = part("rules")
 
-    policy = load_texts({"bench.yaml": rules.policy("localhost", 8001, 8002)})
+    policy = load_texts({"bench.yaml": rules.policy("localhost")})
 
     assert len(policy.rules) == rules.RULES == 200
     assert len(policy.naming("localhost")) == 50

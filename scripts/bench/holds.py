@@ -28,10 +28,11 @@ _PATIENCE: Final = 120.0
 _AT_ONCE: Final = 32
 
 
-def _refund(way: Way, size: int = 1_000) -> bytes:
-    """A request of which the body is `size` bytes, and that waits."""
+def _refund(way: Way) -> bytes:
+    """A request of which the body is 1,000 bytes, and that waits."""
     form = b"amount=9000&charge=ch_bench&reason="
-    return way.post("/v1/refunds", form + b"x" * (size - len(form)))
+    words = b"the+customer+has+sent+the+thing+back+" * 27
+    return way.post("/v1/refunds", (form + words)[:1_000])
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,21 +18,15 @@ rules:
 """
 
 
-def policy(host: str, plain: int, tls: int) -> str:
-    """YAML of `RULES` rules; reads of `host` on both ports are allowed, refunds are held."""
-    rules = [*_opening(host, plain, tls), *_others(), *_everywhere()]
+def policy(host: str) -> str:
+    """YAML of `RULES` rules; refunds at `host` are held, reads are allowed by default."""
+    rules = [_refunds(host), *_others(), *_everywhere()]
     rules += _here(host, RULES - len(rules))
     return _HEAD + "".join(rules)
 
 
-def _opening(host: str, plain: int, tls: int) -> Iterator[str]:
-    for scheme, port in (("http", plain), ("https", tls)):
-        yield _rule(
-            f"reads-flow-{scheme}",
-            f"{{host: {host}, scheme: {scheme}, port: {port}, method: [GET, HEAD], path: /v1/**}}",
-            "allow",
-        )
-    yield _rule(
+def _refunds(host: str) -> str:
+    return _rule(
         "refunds-wait",
         f"{{host: {host}, method: POST, path: /v1/refunds, where: {{form.amount: {{above: 5000}}}}}}",
         "hold",

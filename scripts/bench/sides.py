@@ -142,7 +142,7 @@ class Proxy:
 def sluice(name: str, folder: Path, upstream: Upstream, *flags: str) -> Iterator[Proxy]:
     """Sluice with the bench's rules and a ledger."""
     state, policy, log = folder / name, folder / f"{name}.yaml", folder / f"{name}.log"
-    policy.write_text(rules.policy(HOST, upstream.plain, upstream.tls))
+    policy.write_text(rules.policy(HOST))
     program = Path(sys.executable).with_name("sluice")
     command = [
         *(str(program), "up", "--no-console", "--listen", "127.0.0.1:0", "--state", str(state)),
