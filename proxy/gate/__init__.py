@@ -18,7 +18,7 @@ class Hearing(Protocol):
     """
     One request on its way through admission.
 
-    `decision` is set as soon as one is made: after `Admission.receive`, where headers alone
+    `decision` is set as soon as one is made: after `Door.receive`, where headers alone
     settle it, else after `judge`. Every hearing ends in exactly one decision, whatever happens.
     """
 
@@ -53,9 +53,9 @@ class Door(Protocol):
         """
         Hear a request of which the headers have been read; never raises (but CancelledError).
 
-        Give it `body=b""` where there is none: then the hearing may be over at once. With
-        `body=None` the decision stays None unless no body could change it. A hold is never
-        opened here: the decision stays None, and `judge` opens it.
+        `request.body` is None, even where there is none: the decision stays None unless no body
+        could change it. So a hold is never opened here, but by `judge`, when the hearing is at
+        hand for `leave`.
         """
         ...
 

@@ -13,6 +13,7 @@ import contextlib
 import logging
 import select
 import socket
+import struct
 from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ from proxy.gate import Door
 from proxy.gate.account import place
 from proxy.gate.bodies import Memory
 from proxy.gate.dial import Dialler
-from proxy.gate.events import Await, Awaited, Relieve, Switch
+from proxy.gate.events import Await, Awaited, Relieve, Reset, Switch
 from proxy.gate.layer import HIGH_WATER, GateLayer, Opening
 from proxy.gate.tls import Tls
 
@@ -224,6 +225,8 @@ class AgentConnection:
                 self._spawn(self._asked(command))
             case commands.OpenConnection():
                 self._spawn(self._open(command))
+            case Reset():
+                self._reset(command.connection)
             case commands.CloseConnection():
                 self._close(command.connection)
             case commands.StartHook():
@@ -341,6 +344,15 @@ class AgentConnection:
 
         timer = asyncio.get_running_loop().call_later(_HANDSHAKE, late)
         self._timers.add(timer)
+
+    def _reset(self, connection: Connection) -> None:
+        transport = self._transports.get(connection)
+        if transport is not None:
+            self._flush()
+            sock = transport.writer.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            transport.writer.transport.abort()
+        self._close(connection)
 
     def _close(self, connection: Connection) -> None:
         connection.state = ConnectionState.CLOSED

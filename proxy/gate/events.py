@@ -54,6 +54,7 @@ __all__ = [
     "RequestData",
     "RequestEndOfMessage",
     "RequestProtocolError",
+    "Reset",
     "ResponseData",
     "ResponseEndOfMessage",
     "ResponseProtocolError",
@@ -171,6 +172,10 @@ class Drop(HttpCommand):
     """This exchange is over."""
 
     exchange: Exchange
+
+
+class Reset(commands.CloseConnection):
+    """Close a connection so that its peer sees an end that is none (RST)."""
 
 
 @dataclass

@@ -305,6 +305,14 @@ def _answer_length(headers: Sequence[Header], status: int, method: bytes) -> int
     return _content_length(lengths.pop())
 
 
+def sound(headers: Sequence[Header]) -> bool:
+    """Whether the headers of an HTTP/2 answer say the same to an HTTP/1 agent."""
+    lengths = [value for name, value in headers if name.lower() == b"content-length"]
+    if len(lengths) > 1 or not all(_LENGTH.fullmatch(value) for value in lengths):
+        return False
+    return all(_NAME.fullmatch(name) and not _CONTROL.search(value) for name, value in headers)
+
+
 def bodiless(status: int, method: bytes) -> bool:
     """Whether an answer never has a body, whatever its headers say (RFC 9112, 6.3)."""
     return method == b"HEAD" or status < 200 or status in (204, 304)

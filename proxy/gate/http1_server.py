@@ -27,6 +27,7 @@ from proxy.gate.events import (
     RequestData,
     RequestEndOfMessage,
     RequestProtocolError,
+    Reset,
     ResponseData,
     ResponseEndOfMessage,
     ResponseProtocolError,
@@ -55,6 +56,7 @@ class Http1Server(HttpConnection):
         self._head: Head | None = None
         self._searched = 0
         self._chunked = False
+        self._framed = True
         self._silent = False
         self._stays = False
         self._heard = 0
@@ -163,9 +165,9 @@ class Http1Server(HttpConnection):
         elif isinstance(event, ResponseEndOfMessage):
             yield from self._end()
         elif isinstance(event, ResponseProtocolError):
-            # An answer that ends here is cut, not finished: the agent sees that.
+            # An answer that ends here is cut, not finished: the agent has to see that.
             self.state = Reading.CLOSED
-            yield commands.CloseConnection(self.conn)
+            yield commands.CloseConnection(self.conn) if self._framed else Reset(self.conn)
         elif isinstance(event, Tunnelled):
             self.state = Reading.CLOSED
             early, self.buffer = bytes(self.buffer), bytearray()
@@ -185,6 +187,7 @@ class Http1Server(HttpConnection):
         headers = event.headers
         known = any(name.lower() == b"content-length" for name, _ in headers)
         self._chunked = not (self._silent or known or old or switches)
+        self._framed = self._chunked or known
         if switches:
             headers = [*headers, (b"Connection", b"Upgrade"), (b"Upgrade", b"websocket")]
         elif self._chunked:

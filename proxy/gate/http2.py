@@ -8,6 +8,7 @@ neither a paused upload nor a slow reader fills the memory.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -36,8 +37,9 @@ from proxy.gate.events import (
     RequestEndOfMessage,
     ResponseProtocolError,
 )
-from proxy.gate.framing import UnreadableError, read_h2_head
+from proxy.gate.framing import UnreadableError, read_h2_head, sound
 
+_STATUS: Final = re.compile(rb"[2-9][0-9][0-9]")
 _WINDOW: Final = 128 * 1024
 """Bytes of one stream that may be on their way to us unread."""
 _STREAMS: Final = 256
@@ -267,13 +269,13 @@ class Http2Client(_Windows, _http2.Http2Client):
             yield from self._data(event)
             return False
         if isinstance(event, h2.events.TrailersReceived):
-            event.headers = [field for field in _plain(event.headers) if _sound([field])]
+            event.headers = [field for field in _plain(event.headers) if sound([field])]
         return (yield from super().handle_h2_event(event))
 
     def _answered(self, event: h2.events.ResponseReceived) -> Commands[None]:
         status = [bytes(value) for name, value in event.headers if name == b":status"]
         headers = _plain(event.headers)
-        if len(status) != 1 or not _sound(headers) or not status[0].isdigit():
+        if len(status) != 1 or not sound(headers) or not _STATUS.fullmatch(status[0]):
             self.streams.pop(event.stream_id, None)
             self.h2_conn.reset_stream(event.stream_id, h2.errors.ErrorCodes.PROTOCOL_ERROR)
             why = "upstream's answer cannot be read: malformed headers"
@@ -287,10 +289,6 @@ class Http2Client(_Windows, _http2.Http2Client):
 def _plain(fields: Iterable[tuple[Any, Any]]) -> list[Header]:
     """Without pseudo-headers."""
     return [(bytes(name), bytes(value)) for name, value in fields if not name.startswith(b":")]
-
-
-def _sound(headers: list[Header]) -> bool:
-    return not any(byte in value or byte in name for name, value in headers for byte in (b"\r", b"\n", b"\0"))
 
 
 def _lower(headers: list[Header]) -> list[Header]:

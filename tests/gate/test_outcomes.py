@@ -109,6 +109,23 @@ async def test_an_answer_that_is_cut_is_cut_for_the_agent_too(
     assert (door.outcomes[0].status, door.outcomes[0].received) == (200, 3)
 
 
+async def test_an_answer_that_is_cut_is_no_end_to_an_http10_agent(
+    open_gate: Open, listen: Listen, door: SmallDoor
+) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
+        await asyncio.sleep(0.05)
+        writer.close()
+
+    gate = await open_gate()
+    port = await listen(serve)
+    agent = await gate.send(f"GET http://127.0.0.1:{port}/stream HTTP/1.0\r\n\r\n".encode())
+    await agent.head()
+    with pytest.raises(ConnectionResetError):
+        await agent.end()
+
+
 async def test_an_idle_upstream_connection_that_closes_costs_no_request(
     open_gate: Open, listen: Listen, door: SmallDoor
 ) -> None:
@@ -172,7 +189,7 @@ async def test_an_answer_that_nobody_asked_for_is_no_answer_to_the_next_request(
         assert (await agent.answer())[2] == b"good"
 
 
-@pytest.mark.parametrize("how", ["reset", "goaway", "garbage"])
+@pytest.mark.parametrize("how", ["reset", "goaway", "garbage", "name", "lengths", "status"])
 async def test_an_http2_answer_that_is_lost_is_unknown(
     open_gate: Open, listen: Listen, pki: Pki, door: SmallDoor, how: str
 ) -> None:
@@ -182,7 +199,14 @@ async def test_an_http2_answer_that_is_lost_is_unknown(
         elif how == "goaway":
             conn.close_connection(2)  # type: ignore[attr-defined]
         else:
-            conn.send_headers(stream, [(":status", "200"), ("x", "a\r\nevil: 1")])  # type: ignore[attr-defined]
+            conn.send_headers(stream, garbage[how])  # type: ignore[attr-defined]
+
+    garbage = {
+        "garbage": [(":status", "200"), ("x", "a\r\nevil: 1")],
+        "name": [(":status", "200"), ("evil: 1 x", "a")],
+        "lengths": [(":status", "200"), ("content-length", "2"), ("content-length", "3")],
+        "status": [(":status", "99999")],
+    }
 
     up = Upstream2(reply=reply)
     port = await listen(up.serve, pki.server(HOST, "h2"))
