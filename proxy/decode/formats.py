@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 from proxy.action import Document
-from proxy.decode import aws, batch, graphql, grpc, http, kubernetes, rpc
+from proxy.decode import aws, batch, blast, graphql, grpc, http, kubernetes, mail, rpc
 from proxy.decode.aws_routes import Services
 from proxy.decode.decoded import Body, Decoded, Head
 
@@ -20,6 +20,7 @@ DECODERS: Final[tuple[Decoder, ...]] = (
     kubernetes.decode,
     grpc.decode,
     batch.decode,
+    mail.decode,
 )
 
 ROOTS: Final = ("graphql", "rpc", "mcp", "aws", "grpc", "kubernetes", "email")
@@ -42,8 +43,11 @@ def decode(head: Head, body: Body, services: Services) -> tuple[Decoded, ...]:
 def documents(head: Head, body: Body, decoded: tuple[Decoded, ...]) -> dict[str, Document]:
     """What answers for the fields of every format."""
     in_json: Document = http.absent if body.empty or body.is_json else http.unknown
+    in_mail: Document = http.absent if body.empty else http.unknown
     found: dict[str, Document] = dict.fromkeys(_IN_JSON, in_json)
     found.update(dict.fromkeys(_IN_HEAD, http.absent))
+    found["email"] = in_mail
+    found["blast"] = blast.document(head, body, decoded)
     for one in decoded:
         found.update(one.documents)
     return found

@@ -25,8 +25,12 @@ _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
 def is_json(media_type: str) -> bool:
-    """Whether a media type declares JSON (RFC 6839 section 3.1 for ``+json``)."""
-    return media_type in ("application/json", "text/json") or media_type.endswith("+json")
+    """Whether a media type declares JSON (RFC 6839 section 3.1 for ``+json``; AWS's own)."""
+    return (
+        media_type in ("application/json", "text/json")
+        or media_type.endswith("+json")
+        or media_type in ("application/x-amz-json-1.0", "application/x-amz-json-1.1")
+    )
 
 
 def parse(body: bytes) -> Tree:
