@@ -53,9 +53,9 @@ class Door(Protocol):
         """
         Hear a request of which the headers have been read; never raises (but CancelledError).
 
-        `request.body` is None, even where there is none: the decision stays None unless no body
-        could change it. So a hold is never opened here, but by `judge`, when the hearing is at
-        hand for `leave`.
+        Give it `body=b""` where there is none: then the hearing may be over at once. With
+        `body=None` the decision stays None unless no body could change it. A hold is never
+        opened here: the decision stays None, and `judge` opens it.
         """
         ...
 

@@ -172,8 +172,6 @@ class Exchange(layer.Layer):
             yield from self._receive(self.request)
 
     def _receive(self, request: Request) -> Commands[None]:
-        # Without a body, even where there is none: a hold is then opened by `judge` alone, of
-        # which the hearing is at hand when the agent hangs up.
         hearing = yield from self._ask(self.peer.terms.door.receive(request))
         self.account.hearing = hearing
         if self.gone is not None:

@@ -96,7 +96,7 @@ def read_connect(head: Head) -> Address:
 
 
 def read_request(head: Head, tunnel: Tunnel | None, agent: str | None, sni: str | None) -> Request:
-    """The request, its body not read; raises where its address is missing or not the only one."""
+    """The request, its body not read (or none); raises where its address is missing or not the only one."""
     if tunnel is None:
         if head.scheme is None or head.authority is None:
             raise UnreadableError("a request that does not say where it goes")
@@ -120,8 +120,9 @@ def _request(head: Head, scheme: str, address: Address, agent: str | None) -> Re
     headers = head.headers
     if head.version == "HTTP/1.0" and not any(name.lower() == b"host" for name, _ in headers):
         headers = ((b"Host", authority(scheme, address)), *headers)
+    body = b"" if head.length == 0 else None
     return Request(
-        agent, head.method, scheme, address.host, address.port, head.target, headers, None, head.version
+        agent, head.method, scheme, address.host, address.port, head.target, headers, body, head.version
     )
 
 
