@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from functools import cache
 from typing import Final
 from xml.parsers import expat
 
@@ -49,11 +48,7 @@ _NUMBERED: Final = re.compile(r"([A-Za-z][A-Za-z0-9.]{0,100}?)(?:\.member|\.entr
 
 
 def document(head: Head, body: Body, decoded: Sequence[Decoded]) -> Document:
-    """Reads ``blast.A``; counted when it is first asked for."""
-
-    @cache
-    def amounts() -> tuple[Reading, Reading]:
-        return _amounts(body)
+    """Reads ``blast.A``; counted when it is asked for."""
 
     def read(name: Field) -> Reading:
         match name:
@@ -62,9 +57,9 @@ def document(head: Head, body: Body, decoded: Sequence[Decoded]) -> Document:
             case ("records",):
                 return _records(head, body, decoded)
             case ("amount",):
-                return amounts()[0]
+                return _amounts(body)[0]
             case ("currency",):
-                return amounts()[1]
+                return _amounts(body)[1]
             case _:
                 return UNKNOWN
 

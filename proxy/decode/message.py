@@ -15,6 +15,7 @@ from proxy.decode.decoded import Body, Head
 from proxy.decode.http import Pairs, Unreadable
 
 _UTF_8: Final = frozenset({None, "utf-8", "utf8", "us-ascii"})
+_OVERRIDES: Final = tuple(name.decode() for name in http.OVERRIDES)
 # Some APIs take a method by this name in the query; only these words are one.
 _ACTING: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
@@ -57,9 +58,11 @@ def _text(headers: Mapping[str, Values], name: str) -> str | None:
 def _overrides(headers: Mapping[str, Values], query: Pairs, raw_query: bytes) -> list[str | None]:
     """Methods that some servers would take instead of the one on the request line."""
     found: list[str | None] = []
-    for name in http.OVERRIDES:
-        for value in headers.get(name.decode(), ABSENT).items:
-            found.append(value.upper() if value else None)
+    for name in _OVERRIDES:
+        if name in headers:
+            found += [value.upper() if value else None for value in headers[name].items]
+    if not raw_query:
+        return found
     given = _method_fields(query)
     found += given
     if not given and b"_method" in unquote_to_bytes(raw_query):
