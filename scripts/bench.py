@@ -101,7 +101,7 @@ class Bench:
         self.traffic[scheme, connections, side].append(run)
 
     def measure_holds(self, scheme: str) -> None:
-        """Approvals alone, then many holds, then approvals among them; in a fresh proxy."""
+        """Approvals alone, then many holds and approvals among them; then approvals under full load."""
         plan = self.plan
         say(f"{plan.holds} holds, {scheme}")
         with sides.sluice(f"holds-{scheme}", self.folder, self.upstream) as proxy:
@@ -109,7 +109,12 @@ class Bench:
             alone = approvals(proxy, way, plan.approvals)
             with waiting(proxy, way, plan.holds, settled=plan.settled, watched=plan.watched) as kept:
                 among = approvals(proxy, way, plan.approvals)
-        self.held[scheme] = Held(alone, among, kept)
+        with (
+            sides.sluice(f"busy-{scheme}", self.folder, self.upstream) as proxy,
+            sides.busy(self.folder, self.way(scheme, proxy), MANY),
+        ):
+            busy = approvals(proxy, self.way(scheme, proxy), plan.approvals // 3)
+        self.held[scheme] = Held(alone, among, busy, kept)
 
 
 def measured(plan: Plan) -> Found:

@@ -39,6 +39,7 @@ def test_a_run_of_seconds_writes_every_table(tmp_path: Path) -> None:
             assert len(rows) == 2 and all(int(row.replace(",", "")) > 0 for row in rows)
         assert f"| {scheme}, nobody else waiting | 3 |" in text
         assert f"| {scheme}, 20 others waiting | 3 |" in text
+        assert f"| {scheme}, 32 connections at full load | 1 |" in text
         assert f"| {scheme}, 20 holds |" in text
         assert text.count(f"| {scheme}: ") == 6  # the aims
     entries = re.search(r"([\d,]+) entries, the chains hold", text)

@@ -24,10 +24,14 @@ type Traffic = Mapping[tuple[str, int, str], Sequence[Loaded]]
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Holds over one scheme: milliseconds of approvals alone and among others, and what those cost."""
+    """
+    Holds over one scheme: what many cost, and milliseconds of each approval, `alone`, `among` so
+    many others, and while `MANY` connections keep the proxy `busy` without a pause.
+    """
 
     alone: Sequence[float]
     among: Sequence[float]
+    busy: Sequence[float]
     kept: Kept
 
 
@@ -140,12 +144,13 @@ of one core over some seconds."""
 def _approval_table(held: Mapping[str, Held]) -> str:
     rows = []
     for scheme, each in held.items():
-        for others, took in ((0, each.alone), (each.kept.count, each.among)):
-            words = (
-                f"{scheme}, {number(others)} others waiting" if others else f"{scheme}, nobody else waiting"
-            )
+        for words, took in (
+            ("nobody else waiting", each.alone),
+            (f"{number(each.kept.count)} others waiting", each.among),
+            (f"{MANY} connections at full load", each.busy),
+        ):
             times = (percentile(took, 50), percentile(took, 99), max(took))
-            rows.append((words, number(len(took)), *(number(one, 2) for one in times)))
+            rows.append((f"{scheme}, {words}", number(len(took)), *(number(one, 2) for one in times)))
     return markdown(("", "approvals", "p50 ms", "p99 ms", "longest ms"), rows)
 
 

@@ -34,6 +34,8 @@ from proxy.gate.ca import open_authority
 SCRIPTS: Final = Path(__file__).resolve().parent.parent
 _READY: Final = 30.0
 _STOPPED: Final = 20.0
+_UNDER_WAY: Final = 0.5
+_ENDLESS: Final = 3600.0
 
 
 def cores() -> tuple[frozenset[int], frozenset[int]]:
@@ -186,19 +188,29 @@ def _wait_for(port: int, started: subprocess.Popen[str], log: Path) -> None:
 
 def load(way: Way, connections: int, warm: float, seconds: float, pid: int | None) -> Loaded:
     """Run the load generator; `pid` is the proxy's, of which the CPU is counted."""
+    command = _load_command(way, connections, warm, seconds, pid)
+    with _on(cores()[0]):
+        done = subprocess.run(command, cwd=SCRIPTS, capture_output=True, text=True, timeout=120)
+    if done.returncode:
+        raise BrokenError(f"the load generator failed: {command[-1]}\n{done.stderr[-2000:]}")
+    return Loaded(**json.loads(done.stdout))
+
+
+@contextmanager
+def busy(folder: Path, way: Way, connections: int) -> Iterator[None]:
+    """Load without end while the block runs."""
+    log = folder / "busy.log"
+    with _running(_load_command(way, connections, 0, _ENDLESS, None), log, cores()[0]) as started:
+        time.sleep(_UNDER_WAY)
+        yield
+        if started.poll() is not None:
+            raise BrokenError(f"the load generator failed:\n{log.read_text()[-2000:]}")
+
+
+def _load_command(way: Way, connections: int, warm: float, seconds: float, pid: int | None) -> list[str]:
     plan: dict[str, object] = {"port": way.port, "proxy": way.proxy, "ca": way.ca, "connections": connections}
     plan |= {"warm": warm, "seconds": seconds, "pid": pid}
-    with _on(cores()[0]):
-        done = subprocess.run(
-            [sys.executable, "-m", "bench.load", json.dumps(plan)],
-            cwd=SCRIPTS,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-    if done.returncode:
-        raise BrokenError(f"the load generator failed on {plan}:\n{done.stderr[-2000:]}")
-    return Loaded(**json.loads(done.stdout))
+    return [sys.executable, "-m", "bench.load", json.dumps(plan)]
 
 
 def entries(state: Path) -> int:
