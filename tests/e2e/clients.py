@@ -98,18 +98,20 @@ def _with_curl(version: str) -> Client:
         words = [
             *("curl", "--silent", "--show-error", "--globoff", "--fail-with-body", f"--http{version}"),
             *("--proxy", gate.proxy, "--cacert", gate.ca, "--max-time", str(PATIENCE)),
-            *("--request", method, "--header", "content-type: application/json"),
-            *("--write-out", "\n%{http_version} %{http_code} %{header_json}"),
+            *("--include", "--suppress-connect-headers", "--header", "content-type: application/json"),
+            *(["--head"] if method == "HEAD" else ["--request", method]),
+            *([] if body is None else ["--data-binary", "@-"]),
         ]
-        if method == "HEAD":
-            words += ["--head", "--output", "/dev/null"]  # it prints the headers as if they were a body
-        if body is not None:
-            words += ["--data-binary", "@-"]
         done = subprocess.run([*words, url], input=body, capture_output=True, timeout=60, check=False)
-        said, _, rest = done.stdout.rpartition(b"\n%s " % version.encode())
-        status, _, headers = rest.decode().partition(" ")
-        named = {name: ", ".join(values) for name, values in json.loads(headers).items()}
-        return Told(int(status), named, said, done.stderr.decode().strip() if done.returncode else "")
+        head, rest = "", done.stdout
+        while rest.startswith(b"HTTP/"):  # 100 Continue comes before the answer
+            raw, _, rest = rest.partition(b"\r\n\r\n")
+            head = raw.decode()
+        first, *lines = head.split("\r\n")
+        assert first.startswith(f"HTTP/{version} "), done.stderr.decode()
+        headers = _lower(dict(line.split(": ", 1) for line in lines))
+        raised = done.stderr.decode().strip() if done.returncode else ""
+        return Told(int(first.split()[1]), headers, rest, raised)
 
     return ask
 

@@ -15,7 +15,7 @@ import requests
 
 from .clients import with_requests
 from .conftest import HOST, Started
-from .product import PATIENCE, SLUICE, Gate, environment
+from .product import PATIENCE, SLUICE, Gate, environment, until
 from .upstream import Upstream
 
 ORDER = b'{"amount": 250}'
@@ -96,8 +96,8 @@ def test_a_hold_ends_when_its_agent_runs_out_of_patience(gate: Gate, upstream: U
     with requests.Session() as agent:
         agent.trust_env, agent.proxies, agent.verify = False, {"https": gate.proxy}, gate.ca
         with pytest.raises(requests.ReadTimeout):
-            agent.post(order(mark), json={"amount": 250}, timeout=(PATIENCE, 0.3))
-        [held] = [entry for entry in gate.entries(kind="held") if mark in entry["url"]]
+            agent.post(order(mark), json={"amount": 250}, timeout=(PATIENCE, 1))
+        [held] = until(lambda: [entry for entry in gate.entries(kind="held") if mark in entry["url"]])
         assert gate.ended(held["hold"]).state == "abandoned"
         assert agent.get(f"https://{HOST}/books/{mark}", timeout=PATIENCE).status_code == 200
     assert upstream.got(f"orders/{mark}") == []
