@@ -34,6 +34,7 @@ from proxy.desk import Board, LocalDesk
 from proxy.errors import fail
 from proxy.gate.embedding import Gate, GateConfig
 from proxy.ledger import read
+from proxy.ledger.opening import Recovered
 from proxy.ledger.seen import Seen, fold
 from proxy.ledger.sqlite import SqliteLedger
 from proxy.policy import load
@@ -127,12 +128,7 @@ async def running(config: Config) -> AsyncIterator[Running]:
         ledger, recovered = await SqliteLedger.open(config.ledger, started=_started(config, policy.digest))
         why = ["an error"]
         stack.push_async_callback(lambda: ledger.close(why[0]))
-        if recovered.cut_off:
-            log.warning(
-                "%d holds were cut off by the end of the last run; none was sent", len(recovered.cut_off)
-            )
-        if not recovered.clean and not recovered.new:
-            log.warning("the last run did not stop in order: entries that were queued then may be lost")
+        _say_what_was_left(recovered)
         seen = await asyncio.to_thread(_seen, config.ledger)
         admission = Admission(
             policy,
@@ -189,6 +185,26 @@ async def run_console_or_wait(config: Config, console: Console | None) -> None:
         shown.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await shown
+
+
+def _say_what_was_left(recovered: Recovered) -> None:
+    """What the run before left open, and what became of it; the ledger has it in full."""
+    if recovered.cut_off:
+        ids = ", ".join(id[:6] for id in recovered.cut_off[:20])
+        more = ", …" if len(recovered.cut_off) > 20 else ""
+        log.warning(
+            "the last run ended while %d holds waited; they were cut off, nothing of them was sent: %s%s",
+            len(recovered.cut_off),
+            ids,
+            more,
+        )
+    if recovered.unfinished:
+        log.warning(
+            "%d requests had been let through when the last run ended; what became of them is unknown",
+            len(recovered.unfinished),
+        )
+    if not recovered.clean and not recovered.new:
+        log.warning("the last run did not stop in order: entries that were queued then may be lost")
 
 
 async def _watch_policy(stack: AsyncExitStack, config: Config, board: Board) -> None:
