@@ -9,16 +9,15 @@ writing the host differently. Pure functions.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from dataclasses import dataclass
 from typing import Final
 
 from proxy.action import Request
+from proxy.decode.http import Unreadable
+from proxy.decode.http import read_host as decoded_host
 from proxy.gate.framing import Head, UnreadableError
 
-_LABEL: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
-_NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _AUTHORITY: Final = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([1-9][0-9]{0,4}))?")
 _PORTS: Final = {"http": 80, "https": 443}
 
@@ -61,28 +60,18 @@ def read_authority(raw: bytes, default: int | None) -> Address:
 
 
 def read_host(host: str) -> str:
-    """A name of letters, digits, - and _, or an address in its canonical spelling."""
-    if host.startswith("["):
-        return _canonical_v6(host[1:-1])
-    if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in host.split(".")):
-        raise UnreadableError("malformed host")
-    # What ends in a number is an IPv4 address to some resolver: 127.1, 0x7f.1, 2130706433.
-    if _NUMBER.fullmatch(host.rpartition(".")[2]):
-        try:
-            ipaddress.IPv4Address(host)
-        except ValueError:
-            raise UnreadableError("an IPv4 address that is not in canonical spelling") from None
-    return host
+    """
+    A name of letters, digits, - and _, or an address in its canonical spelling.
 
-
-def _canonical_v6(host: str) -> str:
+    As the decoder reads it, but for a trailing dot: what is dialled, named in SNI and in Host
+    would differ by it.
+    """
+    if host.endswith("."):
+        raise UnreadableError("a host with a trailing dot")
     try:
-        address = ipaddress.IPv6Address(host)
-    except ValueError:
-        raise UnreadableError("malformed IPv6 address") from None
-    if address.ipv4_mapped is not None or str(address) != host:
-        raise UnreadableError("an IPv6 address that is not in canonical spelling")
-    return host
+        return decoded_host(host)
+    except Unreadable as why:
+        raise UnreadableError(str(why)) from None
 
 
 def read_connect(head: Head) -> Address:
