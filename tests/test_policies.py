@@ -46,7 +46,6 @@ GETS_THAT_WAIT = {
     "aws-acting-address",
     "facebook-method",
     "gcp-secrets",
-    "gmail-batches",
     "gmail-sends",
     "grafana-snapshot-deletes",
     "kubernetes-exec",
