@@ -23,6 +23,7 @@ from proxy.decode.json import Tree
 MAX_BATCH: Final = 100
 
 _SERVED: Final = re.compile(r"(?:/[^/]*)*/(?:graphql|gql)(?:\.json)?(?:/[^/]*)?/?", re.IGNORECASE)
+_PARAMETERS: Final = re.compile(r";[^/]*")
 _PERHAPS: Final = re.compile(r"/|/api/?|/query/?|/v\d+/?")
 _KEYS: Final = frozenset({"query", "operationName", "variables", "extensions"})
 
@@ -40,6 +41,8 @@ class _Asked:
 def decode(head: Head, body: Body) -> Decoded | None:
     """What a GraphQL request asks for; None where it is none."""
     served = bool(_SERVED.fullmatch(head.path))
+    if not served and not body.empty and _SERVED.fullmatch(_PARAMETERS.sub("", head.path)):
+        return _OPAQUE  # many servers pass over what follows a semicolon
     if body.is_json and isinstance(body.tree, list):
         return _batch(head, body.tree, served)
     if body.is_json:
