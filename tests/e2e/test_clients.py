@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from .clients import CLIENTS, Client
+from .clients import CLIENTS, Client, Told
 from .conftest import BODY_LIMIT, DOWN, HOST, Started
-from .product import Gate
+from .product import PATIENCE, Gate
 from .upstream import Answer, Upstream
 
 ORDER = b'{"amount": 250,  "note": "caf\xc3\xa9 \\u0000"}'
@@ -42,7 +42,7 @@ def test_a_held_write_arrives_once_and_only_after_a_person_said_yes(
     assert upstream.got(mark) == []
     assert not asking.done()
     assert gate.answer(hold, True).state == "approved"
-    told = asking.result(20)
+    told = asking.result(PATIENCE)
     assert (told.status, told.body, told.raised) == (200, Answer().body, "")
     [arrival] = upstream.got(mark)
     assert (arrival.method, arrival.body) == ("POST", ORDER)
@@ -55,7 +55,7 @@ def test_a_denied_write_raises_with_the_reason_and_never_arrives(
     asking = started(client, gate, "POST", f"https://{HOST}/orders/{mark}", ORDER)
     hold = gate.held(mark)
     gate.answer(hold, False, "too many books: ask Ana")
-    told = asking.result(20)
+    told = asking.result(PATIENCE)
     assert told.raised
     assert told.problem == {
         "type": "about:blank",
@@ -71,7 +71,6 @@ def test_a_denied_write_raises_with_the_reason_and_never_arrives(
 
 
 REFUSALS = {
-    "expired": (403, False, f"https://{HOST}/soon/%s", ORDER),
     "refused": (403, False, f"https://{HOST}/never/%s", ORDER),
     "too_large": (413, False, f"https://{HOST}/orders/%s", b'{"amount": %s}' % (b"1" * 2 * BODY_LIMIT)),
     "unreadable": (400, False, f"https://{HOST}/orders/%s", b'{"amount": 250'),
@@ -85,13 +84,24 @@ def test_a_refusal_says_which_and_whether_to_ask_again(
     gate: Gate, upstream: Upstream, client: Client, mark: str, decision: str
 ) -> None:
     status, retry, url, body = REFUSALS[decision]
-    told = client(gate, "POST", url % mark, body)
+    check(client(gate, "POST", url % mark, body), decision, status, retry)
+    assert len(upstream.got(mark)) == (1 if decision == "unknown" else 0)
+
+
+def test_silence_refuses_every_client(gate: Gate, upstream: Upstream, mark: str, started: Started) -> None:
+    url = f"https://{HOST}/soon/{mark}"
+    for asking in [started(client, gate, "POST", url, ORDER) for client in CLIENTS.values()]:
+        check(asking.result(PATIENCE), "expired", 403, False)
+    assert upstream.got(mark) == []
+
+
+def check(told: Told, decision: str, status: int, retry: bool) -> None:
+    """The refusal is the one, in every place where a client may look."""
     assert told.raised
     assert (told.status, told.problem["status"], told.problem["retry"]) == (status, status, retry)
     assert (told.problem["decision"], told.headers["sluice-decision"]) == (decision, decision)
     assert told.headers["x-should-retry"] == json.dumps(retry)
     assert told.problem["detail"]
-    assert len(upstream.got(mark)) == (1 if decision == "unknown" else 0)
 
 
 def test_a_refused_head_is_told_without_a_body(

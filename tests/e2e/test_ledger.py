@@ -106,7 +106,7 @@ def test_an_export_verifies_by_itself(kept: Gate, exported: Path, tmp_path: Path
 def test_one_changed_byte_of_an_export_is_found_and_named(exported: Path, tmp_path: Path) -> None:
     lines = exported.read_bytes().splitlines(keepends=True)
     changed = tmp_path / "changed.jsonl"
-    for number, line in enumerate(lines[:-1]):
+    for number, line in list(enumerate(lines))[:-1:3]:
         at = len(line) // 2
         other = line[:at] + bytes([line[at] ^ 1]) + line[at + 1 :]
         changed.write_bytes(b"".join([*lines[:number], other, *lines[number + 1 :]]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -119,7 +120,7 @@ def test_after_a_kill_the_next_start_says_what_was_cut_off_and_nothing_was_sent(
         assert all(one.exception(PATIENCE) for one in asking)
     assert gate.sluice("ledger", "verify").status == 0
     with up(home, *flags) as gate:
-        assert "3 holds were cut off" in gate.talk
+        assert re.search("3 holds .*cut off", gate.talk)
         assert "did not stop in order" in gate.talk
         cut = gate.entries(kind="decided", decision="cut_off")
         assert len(cut) == 3
