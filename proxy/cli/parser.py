@@ -181,6 +181,7 @@ def _policy(verbs: Verbs) -> None:
     for name, help in (
         ("check", "every error as file:line:column: what; then why and fix"),
         ("test", "the cases beside the policies; no case found is a failure"),
+        ("lint", "what loads and still looks like a mistake: exit 1 where there is anything"),
     ):
         verb = _verb(inner, name, help, json=True)
         verb.add_argument(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from proxy import policy as room
+from proxy.cli import authoring
 from proxy.cli.parser import folder
 from proxy.control import ControlDesk
 from proxy.decode import ALL_SEEN, Facts
@@ -198,4 +199,5 @@ VERBS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
     "explain": _explain,
     "accept": _accept,
     "schema": _schema,
+    "lint": authoring.lint,
 }

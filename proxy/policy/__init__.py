@@ -8,6 +8,7 @@ from proxy.policy.difference import difference
 from proxy.policy.evaluate import Policy
 from proxy.policy.explain import Explanation, RuleReading, explain, from_lines
 from proxy.policy.files import load, read_cases
+from proxy.policy.lint import Finding, lint
 from proxy.policy.load import load_texts
 from proxy.policy.rule import Default, Line, Rule
 from proxy.policy.schema import schema
@@ -16,6 +17,7 @@ __all__ = [
     "Answer",
     "Default",
     "Explanation",
+    "Finding",
     "Line",
     "Policy",
     "Result",
@@ -25,6 +27,7 @@ __all__ = [
     "difference",
     "explain",
     "from_lines",
+    "lint",
     "load",
     "load_texts",
     "read_cases",

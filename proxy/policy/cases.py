@@ -15,7 +15,7 @@ from urllib.parse import quote_plus
 
 from proxy.action import Request
 from proxy.errors import Problem, SluiceError
-from proxy.policy import asked, shape
+from proxy.policy import asked, keys, shape
 from proxy.policy.asked import BODY_LIMIT
 from proxy.policy.evaluate import Policy
 from proxy.policy.keys import NAME, Keys
@@ -25,6 +25,9 @@ from proxy.policy.source import Broken, Listing, Mistakes, Node, Scalar, Table, 
 from proxy.policy.verdict import Effect
 
 EXPECTED: Final = (*map(str, Effect), "unreadable", "too_large")
+
+CASES: Final = "_cases.yaml"
+"""How the names of files end that hold cases alone."""
 
 FILE: Final[Keys] = {"cases": "The cases.", "version": "Always 1; may be left out."}
 CASE: Final[Keys] = {
@@ -88,8 +91,14 @@ def load_cases(files: Mapping[str, bytes | str]) -> list[Case]:
     cases: list[Case] = []
     for name, raw in files.items():
         node = read(name, raw, mistakes)
-        if node is not None:
-            cases += _file(node, mistakes)
+        known = FILE if name.endswith(CASES) else keys.FILE
+        found = None if node is None else shape.table(node, known, "a case file", mistakes)
+        if node is None or found is None:
+            continue
+        if "cases" in found:
+            cases += read_list(found["cases"], mistakes)
+        elif known is FILE:
+            mistakes.add(node.at, "no cases", fix="begin with: cases:")
     if mistakes.problems:
         raise SluiceError(*mistakes.in_order())
     if not cases:
@@ -101,15 +110,10 @@ def load_cases(files: Mapping[str, bytes | str]) -> list[Case]:
     return cases
 
 
-def _file(node: Node, mistakes: Mistakes) -> Iterator[Case]:
-    found = shape.table(node, FILE, "a case file", mistakes)
-    if found is None:
-        return
-    if "cases" not in found:
-        mistakes.add(node.at, "no cases", fix="begin with: cases:")
-        return
+def read_list(node: Node, mistakes: Mistakes) -> Iterator[Case]:
+    """The cases that stand under `cases`, in a file of theirs or in a policy file."""
     seen: set[str] = set()
-    for item in shape.items(found["cases"], "cases", mistakes, limit=100_000) or ():
+    for item in shape.items(node, "cases", mistakes, limit=100_000) or ():
         case = _case(item, mistakes)
         if case is None:
             continue

@@ -4,17 +4,19 @@ Policy files on disk: which ones there are, and their bytes. The only part of th
 
 from __future__ import annotations
 
+import re
 import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
 from proxy.errors import Problem, SluiceError
+from proxy.policy.cases import CASES
 from proxy.policy.evaluate import Policy
 from proxy.policy.load import load_texts
 from proxy.policy.source import MAX_BYTES, Listing, Mistakes, Node, Scalar, Table, read
 
-CASES: Final = "_cases.yaml"
+_HOLDS_CASES: Final = re.compile(rb"^cases *:", re.MULTILINE)
 MAX_FILES: Final = 2_000
 
 
@@ -33,15 +35,28 @@ def read_policies(paths: Sequence[Path]) -> dict[str, bytes]:
     return _read([path for path in found if not path.name.endswith(CASES)], "policy", paths)
 
 
-def read_cases(paths: Sequence[Path]) -> dict[str, bytes]:
-    """The case files by name: those named, those in the folders, and those beside a file that is named."""
+def read_cases(paths: Sequence[Path], *, required: bool = True) -> dict[str, bytes]:
+    """
+    The files that hold cases, by name; at least one where that is `required`.
+
+    Case files that are named, in the folders, or beside a file that is named; and policy files
+    with cases in them.
+    """
     beside = [
         path.with_name(path.stem + CASES)
         for path in paths
         if path.is_file() and not path.name.endswith(CASES)
     ]
     found = _below([*paths, *(path for path in beside if path.is_file())])
-    return _read([path for path in found if path.name.endswith(CASES)], "case", paths)
+    holding = [path for path in found if path.name.endswith(CASES) or _holds_cases(path)]
+    return _read(holding, "case", paths) if holding or required else {}
+
+
+def _holds_cases(path: Path) -> bool:
+    try:
+        return _HOLDS_CASES.search(_bytes(path)) is not None
+    except OSError:
+        return False  # loading the policy says so
 
 
 def _below(paths: Iterable[Path]) -> list[Path]:

@@ -18,6 +18,7 @@ FILE: Final[Keys] = {
     "version": "Always 1.",
     "default": "What happens where no rule applies for certain; in one file at most. Absent: hold all.",
     "rules": "The rules; their order means nothing.",
+    "cases": "Cases of these rules, as in a file *_cases.yaml beside this one.",
 }
 DEFAULT: Final[Keys] = {
     **{word: f"The effect for what is a {word}." for word in CONSEQUENCES},

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from proxy.errors import SluiceError
-from proxy.policy import keys, shape
+from proxy.policy import cases, keys, shape
 from proxy.policy.evaluate import Policy
 from proxy.policy.fields import CONSEQUENCES
 from proxy.policy.read_rule import read_rule
@@ -51,6 +51,8 @@ def _read_file(
     check_version(found, node, mistakes)
     if "default" in found:
         defaults.append((found["default"].at, _default(found["default"], mistakes)))
+    if "cases" in found:
+        list(cases.read_list(found["cases"], mistakes))  # they decide nothing, but a mistake is one
     if "rules" not in found:
         return
     for item in shape.items(found["rules"], "rules", mistakes, limit=keys.MAX_RULES) or ():

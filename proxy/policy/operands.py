@@ -270,7 +270,7 @@ def _normal_escape(found: re.Match[str]) -> str:
 
 def _method(found: Operand, operator: Operator) -> str:
     text = str(found)
-    if operator is Operator.LIKE or re.fullmatch(keys.METHOD, text):
+    if re.fullmatch(r"[A-Z*][A-Z0-9_*-]{0,31}" if operator is Operator.LIKE else keys.METHOD, text):
         return text
     raise OperandError(
         f"'{text}' would never match", "a method is an upper-case word",

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from proxy.policy import keys
+from proxy.policy.cases import CASE, EXPECTED
 from proxy.policy.fields import FIXED, OPEN, SCALARS
 from proxy.policy.rule import Operator
 from proxy.policy.verdict import Effect, Tier
@@ -27,6 +28,7 @@ def schema() -> Schema:
         "version": {"const": 1},
         "default": _table(keys.DEFAULT, {key: {"enum": _effects(key)} for key in keys.DEFAULT}),
         "rules": {"type": "array", "minItems": 1, "maxItems": keys.MAX_RULES, "items": _rule()},
+        "cases": {"type": "array", "minItems": 1, "items": _case()},
     }
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
@@ -69,6 +71,21 @@ def _rule() -> Schema:
         "hold": _table(keys.HOLD, _hold()),
     }
     return _table(keys.RULE, properties, required=list(keys.RULE_REQUIRED))
+
+
+def _case() -> Schema:
+    properties: dict[str, Schema] = {
+        "name": _TEXT,
+        "request": _TEXT,
+        "headers": {"type": "object"},
+        "form": {"type": "object"},
+        "json": {},
+        "body": {"type": "string"},
+        "body_base64": {"type": "string"},
+        "expect": {"enum": list(EXPECTED)},
+        "rule": {"type": "string", "pattern": f"^{keys.NAME}$"},
+    }
+    return _table(CASE, properties, required=["name", "request", "expect"])
 
 
 def _hold() -> dict[str, Schema]:

@@ -77,10 +77,11 @@ class Mistakes:
 
     def in_order(self) -> list[Problem]:
         """By file, line and column."""
-        return sorted(self.problems, key=lambda problem: _place(problem.where))
+        return sorted(self.problems, key=lambda problem: place(problem.where))
 
 
-def _place(where: str) -> tuple[str, int, int]:
+def place(where: str) -> tuple[str, int, int]:
+    """Where something stands, for sorting."""
     name, line, column = [*where.rsplit(":", 2), "0", "0"][:3]
     return (name, int(line), int(column)) if line.isdigit() and column.isdigit() else (where, 0, 0)
 

@@ -18,6 +18,7 @@ from proxy.render.results import (
     case_lines,
     emit,
     explain_lines,
+    finding_lines,
     printer,
     problem_lines,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "ended_text",
     "entry_line",
     "explain_lines",
+    "finding_lines",
     "hold_lines",
     "holds_lines",
     "in_full",

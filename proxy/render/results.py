@@ -66,6 +66,14 @@ def problem_lines(problem: Problem) -> Iterator[Text]:
             yield Text.assemble(("sluice: ", "bold"), (f"{label}: ", "dim"), safe(text))
 
 
+def finding_lines(problem: Problem) -> Iterator[Text]:
+    """A finding as a result: its place and what, then why and fix, indented."""
+    yield Text.assemble((f"{problem.where}: " if problem.where else "", "bold"), safe(problem.what))
+    for label, text in (("why", problem.why), ("fix", problem.fix)):
+        if text:
+            yield Text.assemble((f"    {label}: ", "dim"), safe(text))
+
+
 def case_lines(results: Sequence[CaseResult]) -> Iterator[Text]:
     """`sluice policy test`: the cases that failed, then how many passed."""
     failed = [result for result in results if not result.passed]
