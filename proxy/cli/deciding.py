@@ -54,7 +54,7 @@ def _answer(arguments: argparse.Namespace, *, approves: bool) -> int:
     if arguments.json:
         print(json.dumps(hold_json(view)))
     else:
-        emit(printer(sys.stderr, os.environ), [plain_line(view)])
+        print(f"sluice: {plain_line(view).plain}", file=sys.stderr)
         _say(_said(view, approves))
     return int(Exit.YES)
 

@@ -75,13 +75,16 @@ def read_host(host: str) -> str:
 
 
 def read_connect(head: Head) -> Address:
-    """The address that a CONNECT names."""
+    """
+    The address that a CONNECT names.
+
+    Its Host is not read: nobody but this gate sees a CONNECT, some clients put the proxy's own
+    name there, and a refusal here is one that no client shows. What is asked inside the tunnel
+    has to name this address.
+    """
     if head.length != 0:
         raise UnreadableError("a CONNECT with a body")
-    address = read_authority(head.target, None)
-    if any(name.lower() == b"host" for name, _ in head.headers):
-        _agree(head, address, address.port)
-    return address
+    return read_authority(head.target, None)
 
 
 def read_request(head: Head, tunnel: Tunnel | None, agent: str | None, sni: str | None) -> Request:

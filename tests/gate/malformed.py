@@ -100,5 +100,4 @@ ADDRESSES: dict[str, bytes] = {
 MISDIRECTED: dict[str, bytes] = {
     "host": b"GET http://api.test/x HTTP/1.1\r\nHost: evil.test\r\n\r\n",
     "port": b"GET http://api.test/x HTTP/1.1\r\nHost: api.test:8080\r\n\r\n",
-    "connect": b"CONNECT api.test:443 HTTP/1.1\r\nHost: evil.test:443\r\n\r\n",
 }

@@ -232,3 +232,14 @@ async def test_a_waiting_name_does_not_keep_others_waiting(
         assert (await agent.answer())[0] == 200
     never.set()
     assert (await slow[0].answer())[0] == 502
+
+
+async def test_a_connects_own_host_is_no_address_and_what_is_inside_still_is(
+    open_gate: Open, door: SmallDoor
+) -> None:
+    gate = await open_gate()
+    agent = await gate.send(b"CONNECT api.test:8080 HTTP/1.1\r\nHost: 127.0.0.1:3128\r\n\r\n")
+    assert b" 200 " in await agent.head()
+    agent.writer.write(b"GET /x HTTP/1.1\r\nHost: 127.0.0.1:3128\r\n\r\n")
+    status, _, body = await agent.answer()
+    assert (status, json.loads(body)["decision"]) == (421, "unreadable")
