@@ -5,11 +5,10 @@ from __future__ import annotations
 import jsonschema
 import pytest
 import yaml
-from making_actions import policy, rule
 from test_policy_loading import EXAMPLE, one_rule
 
 from proxy.errors import SluiceError
-from proxy.policy import difference, keys, load_texts, schema
+from proxy.policy import keys, load_texts, schema
 from proxy.policy.rule import Operator
 
 VALIDATOR = jsonschema.Draft7Validator(schema())
@@ -96,33 +95,3 @@ def test_every_operator_and_key_is_described():
         "patternProperties"
     ].values()
     assert set(described["properties"]) == set(map(str, Operator))
-
-
-# -- the difference between two policies ---------------------------------------------------------
-
-
-def test_a_difference_names_what_was_added_removed_and_changed():
-    old = policy(rule("a", "hold"), rule("b", "watch"), default="{read: allow, write: hold}")
-    new = policy(
-        rule("a", "deny", "{json.x: {is: y}}"),
-        rule("c", "allow"),
-        default="{read: allow, write: watch, new_host: hold}",
-    )
-    assert difference(old, new).split("\n") == [
-        "default for write: hold -> watch",
-        "default for payment: hold -> watch",
-        "default for message: hold -> watch",
-        "default for delete: hold -> watch",
-        "default for permission: hold -> watch",
-        "default for new_host: off -> hold",
-        "changed a: then hold -> deny; another match",
-        "removed b (watch): because",
-        "added c (allow): because",
-    ]
-
-
-def test_policies_that_mean_the_same_do_not_differ():
-    assert (
-        difference(policy(rule("a", "hold"), rule("b", "deny")), policy(rule("b", "deny"), rule("a", "hold")))
-        == ""
-    )
