@@ -81,7 +81,7 @@ def decode(request: Request, facts: Facts = Facts()) -> Action:
     Pure but for `facts`; never raises.
     """
     try:
-        return _decode(request, facts)
+        return _decode(request, facts, _Budget())
     except Unreadable as reason:
         return _unreadable(request, str(reason))
     except Exception as bug:  # a bug in a decoder refuses: nothing else may come of it
@@ -101,11 +101,18 @@ def _unreadable(request: Request, why: str) -> Action:
     )
 
 
-def _decode(request: Request, facts: Facts, depth: int = 0) -> Action:
+@dataclass(slots=True)
+class _Budget:
+    """How many members a request may still have, all its containers together."""
+
+    members: int = MAX_MEMBERS
+
+
+def _decode(request: Request, facts: Facts, budget: _Budget, depth: int = 0) -> Action:
     head = message.read_head(request)
     body = message.read_body(head)
     decoded = formats.decode(head, body, facts.services)
-    members = _members(request, decoded, facts, depth)
+    members = _members(request, decoded, facts, budget, depth)
     methods = [*head.methods, *message.body_methods(head, body)]
     operation = _operation(head, decoded, members)
     credentials = _credentials(head, facts.key)
@@ -177,13 +184,16 @@ def _operation(head: Head, decoded: tuple[Decoded, ...], members: tuple[Action, 
     return f"batch: {', '.join(inside[:MAX_NAMED])}{more}"
 
 
-def _members(request: Request, decoded: tuple[Decoded, ...], facts: Facts, depth: int) -> tuple[Action, ...]:
+def _members(
+    request: Request, decoded: tuple[Decoded, ...], facts: Facts, budget: _Budget, depth: int
+) -> tuple[Action, ...]:
     """What a container carries; what cannot be opened stands for anything."""
     sealed = any(one.sealed for one in decoded)
     inside = [member for one in decoded for member in one.members]
-    if inside and (depth >= MAX_DEPTH or len(inside) > MAX_MEMBERS):
+    if inside and (depth >= MAX_DEPTH or len(inside) > budget.members):
         inside, sealed = [], True
-    members = [_decode(member, facts, depth + 1) for member in inside]
+    budget.members -= len(inside)
+    members = [_decode(member, facts, budget, depth + 1) for member in inside]
     return (*members, _anything(request)) if sealed else tuple(members)
 
 

@@ -19,7 +19,8 @@ from proxy.decode.decoded import Body, Decoded, Head
 from proxy.decode.http import Pairs
 from proxy.decode.json import Tree
 
-MAX_XML: Final = 4 * 1024 * 1024
+MAX_XML: Final = 1024 * 1024
+MAX_XML_DEPTH: Final = 20
 
 _RECIPIENTS: Final = frozenset(
     {
@@ -150,18 +151,20 @@ def _xml_records(plain: bytes) -> Reading:
     depth = count = 0
     root = ""
 
+    def refused(*_: object) -> None:
+        raise ValueError("a document type, or too deep")
+
     def opened(name: str, _: dict[str, str]) -> None:
         nonlocal depth, count, root
         depth += 1
+        if depth > MAX_XML_DEPTH:
+            refused()
         root = root or name.rpartition(":")[2]
         count += depth == 2 and name.rpartition(":")[2] == "Object"
 
     def closed(_: str) -> None:
         nonlocal depth
         depth -= 1
-
-    def refused(*_: object) -> None:
-        raise ValueError("a document type")
 
     parser = expat.ParserCreate()
     parser.StartElementHandler, parser.EndElementHandler = opened, closed

@@ -22,7 +22,7 @@ _CHUNK: Final = 64 * 1024
 _NAME: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _PARAMETER: Final = re.compile(rf'[ \t]*;[ \t]*({_NAME})=(?:"((?:[^"\\]|\\.)*)"|({_NAME}))')
 _PIECE: Final = re.compile(rb"([0-9A-Fa-f]{1,8})(?:;chunk-signature=[0-9a-f]{64})?\r\n")
-_PIECES: Final = 100_000
+_PIECES: Final = 20_000
 _TRAILERS: Final = re.compile(rb"(?:[0-9A-Za-z-]{1,100}:[ \t]*[\x21-\x7e]{1,1000}\r\n){0,4}(?:\r\n)?")
 
 

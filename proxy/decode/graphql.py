@@ -21,6 +21,8 @@ from proxy.decode.http import Unreadable
 from proxy.decode.json import Tree
 
 MAX_BATCH: Final = 100
+MAX_BATCHED: Final = 64 * 1024
+"""Characters of all documents in a batch."""
 
 _SERVED: Final = re.compile(r"(?:/[^/]*)*/(?:graphql|gql)(?:\.json)?(?:/[^/]*)?/?", re.IGNORECASE)
 _PARAMETERS: Final = re.compile(r";[^/]*")
@@ -158,7 +160,8 @@ def _batch(head: Head, trees: Sequence[Tree], served: bool) -> Decoded | None:
     asked = [_of_tree(tree) for tree in trees]
     if not trees or not (served or (None not in asked and _PERHAPS.fullmatch(head.path))):
         return None
-    if None in asked or len(trees) > MAX_BATCH:
+    size = sum(len(one.text) for one in asked if one)
+    if None in asked or len(trees) > MAX_BATCH or size > MAX_BATCHED:
         return replace(_OPAQUE, sealed=True)
     members = tuple(member(head.request, tree) for tree in trees)
     return Decoded("graphql", members=members, records=len(members))

@@ -16,7 +16,7 @@ from typing import Final
 from proxy.decode.http import Unreadable
 
 MAX_SOURCE: Final = 256 * 1024
-MAX_TOKENS: Final = 20_000
+MAX_TOKENS: Final = 10_000
 MAX_DEPTH: Final = 60
 MAX_EXPANDED: Final = 100_000
 """Selections once every fragment stands where it is spread."""

@@ -9,6 +9,7 @@ hosts that end in a number.
 
 from __future__ import annotations
 
+import binascii
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping
@@ -26,6 +27,7 @@ _UNRESERVED: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstu
 _METHOD: Final = re.compile(rb"[A-Z][A-Z0-9_-]{0,31}")
 _LABEL: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 _NUMERIC: Final = re.compile(r"\d+|0x[0-9a-f]*")
+_BROKEN: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _ESCAPE: Final = re.compile(rb"%(?:([0-9A-Fa-f]{2})|)")
 _NOT_IN_PATH: Final = re.compile(rb"[\x00-\x20\x7f-\xff\\#]")
 _ONCE: Final = frozenset(
@@ -194,10 +196,12 @@ def unescape(raw: bytes) -> str | None:
     """One name or value: plus is a space, escapes are UTF-8; None where that does not hold."""
     if b"%" not in raw and b"+" not in raw:
         return raw.decode("ascii") if raw.isascii() else None
-    if any(match[1] is None for match in _ESCAPE.finditer(raw)):
+    if _BROKEN.search(raw):
         return None
+    # The same escapes as in quoted-printable, but for their mark: undone without a step for each.
+    quoted = raw.replace(b"+", b" ").replace(b"=", b"=3D").replace(b"%", b"=")
     try:
-        return unquote_to_bytes(raw.replace(b"+", b" ")).decode("utf-8")
+        return binascii.a2b_qp(quoted).decode("utf-8")
     except UnicodeDecodeError:
         return None
 

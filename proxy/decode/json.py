@@ -20,7 +20,8 @@ MAX_VALUES: Final = 500_000
 
 type Tree = dict[str, Tree] | list[Tree] | str | bool | None
 
-_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+_NO_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b"[]{}")
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
@@ -60,7 +61,7 @@ def _check_size(body: bytes) -> None:
     if opened > MAX_DEPTH:
         if opened > MAX_CONTAINERS and _outside_strings(body, b"[{") > MAX_CONTAINERS:
             raise Unreadable(f"the JSON body has more than {MAX_CONTAINERS} arrays and objects")
-        if _depth(body) > MAX_DEPTH:
+        if _is_deep(body):
             raise Unreadable(f"the JSON body is more than {MAX_DEPTH} levels deep")
     if body.count(b",") > MAX_VALUES and _outside_strings(body, b",") > MAX_VALUES:
         raise Unreadable(f"the JSON body has more than {MAX_VALUES} values")
@@ -71,15 +72,15 @@ def _outside_strings(body: bytes, marks: bytes) -> int:
     return sum(bare.count(mark) for mark in (marks[at : at + 1] for at in range(len(marks))))
 
 
-def _depth(body: bytes) -> int:
-    deepest = depth = 0
-    for mark in re.findall(rb"[\[\]{}]", _STRING.sub(b"", body)):
-        depth += 1 if mark in b"[{" else -1
-        if depth > deepest:
-            deepest = depth
-            if deepest > MAX_DEPTH:
-                break
-    return deepest
+def _is_deep(body: bytes) -> bool:
+    """Whether brackets are still left once the innermost pairs have been taken away so many times."""
+    brackets = _STRING.sub(b"", body).translate(None, _NO_BRACKETS)
+    for _ in range(MAX_DEPTH):
+        inner = brackets.replace(b"[]", b"").replace(b"{}", b"")
+        if len(inner) == len(brackets):
+            return False  # what is left has no pairs: it is malformed, or nothing
+        brackets = inner
+    return bool(brackets)
 
 
 def _object(pairs: list[tuple[str, Tree]]) -> Tree:

@@ -82,6 +82,8 @@ def read_body(head: Head) -> Body:
         return Body(raw)
     codings = ", ".join(value or "" for value in head.headers.get("content-encoding", ABSENT).items)
     plain = bodies.undo(raw, codings) if codings else raw
+    if len(plain) > bodies.MAX_DECODED:
+        raise Unreadable(f"the body has fields, and is over {bodies.MAX_DECODED} bytes")
     charset = head.parameters.get("charset")
     if charset is not None and charset.lower() not in _UTF_8:
         return Body(raw)

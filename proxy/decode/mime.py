@@ -17,12 +17,13 @@ from email.message import Message as Parsed
 from email.parser import BytesHeaderParser, BytesParser
 from typing import Final
 
-MAX_HEADERS: Final = 256 * 1024
+MAX_HEADERS: Final = 64 * 1024
 MAX_READ: Final = 256 * 1024
 MAX_PARTS: Final = 20
 MAX_TEXT: Final = 100_000
+MAX_ENCODED: Final = 4_096
 
-_PIECE: Final = re.compile(r'(?:"(?:[^"\\]|\\.)*+"|[^,;"])++', re.DOTALL)
+_PIECE: Final = re.compile(r'(?:"(?:[^"\\]|\\.)*+(?:"|\Z)|[^,;"])++', re.DOTALL)
 _NAMED: Final = re.compile(r'(?:"(?:[^"\\]|\\.)*+"|[^"<>])*+<([^<>\s"@]+@[^<>\s"@]+)>\s*', re.DOTALL)
 _BARE: Final = re.compile(r'[^<>\s"@,;:()\\]+@[^<>\s"@,;:()\\]+')
 
@@ -54,7 +55,7 @@ def _address(piece: str) -> str | None:
 
 def from_base64(text: str) -> bytes | None:
     """What base64 in either alphabet stands for, with or without its padding; None for what is none."""
-    compact = re.sub(r"\s", "", text).rstrip("=").replace("-", "+").replace("_", "/")
+    compact = "".join(text.split()).rstrip("=").replace("-", "+").replace("_", "/")
     try:
         return base64.b64decode(compact + "=" * (-len(compact) % 4), validate=True)
     except (binascii.Error, ValueError):
@@ -88,6 +89,8 @@ def _decoded(value: str) -> str | None:
     flat = re.sub(r"\r?\n[ \t]+", " ", value)
     if "=?" not in flat:
         return flat
+    if len(flat) > MAX_ENCODED:
+        return None
     try:
         return str(make_header(decode_header(flat)))
     except (HeaderParseError, UnicodeError, LookupError, ValueError):

@@ -16,7 +16,7 @@ from typing import Final
 from proxy.action import ABSENT, UNKNOWN, Document, Field, Reading, Values
 from proxy.decode.http import Pairs, Unreadable, parameters, steps_of
 
-MAX_PARTS: Final = 10_000
+MAX_PARTS: Final = 2_000
 MAX_HEADERS: Final = 32
 MAX_HEAD: Final = 8 * 1024
 
