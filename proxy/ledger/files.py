@@ -4,6 +4,7 @@ The files of a ledger: where they must be, who may touch them, and what makes th
     ledger.db         the database (0600), `-wal` and `-shm` beside it while it is open
     ledger.db.lock    the one writer holds an exclusive flock on it, a verifier a shared one
     ledger.db.new     a ledger that is being made; it gets its name once it is whole
+    ledger.key        the key that signs its head, in the state folder (`proxy.ledger.seal`)
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from typing import Final
 
 from proxy.errors import Exit, Problem, SluiceError, fail
 
-VERSION: Final = 1
+VERSION: Final = 2
 APPLICATION: Final = 0x534C5543
-TABLES: Final = (
+_FIRST: Final = (
     """CREATE TABLE entry (
   seq INTEGER PRIMARY KEY CHECK (seq >= 0),
   body BLOB NOT NULL CHECK (length(body) BETWEEN 2 AND 65535),
@@ -45,10 +46,17 @@ BEGIN SELECT raise(ABORT, 'a payload never changes'); END""",
     """CREATE TRIGGER payload_kept BEFORE DELETE ON payload
 BEGIN SELECT raise(ABORT, 'a payload is never removed'); END""",
 )
+HEAD: Final = """CREATE TABLE head (
+  id INTEGER PRIMARY KEY CHECK (id = 0),
+  note BLOB NOT NULL,
+  frontier BLOB NOT NULL
+) STRICT"""
+SCHEMAS: Final = {1: _FIRST, 2: (*_FIRST, HEAD)}
 """
-The whole schema, letter for letter; a verifier compares. The triggers guard against mistakes
-of ours, not against somebody who can write the file.
+The whole schema of each version, letter for letter; a verifier compares. The triggers guard
+against mistakes of ours, not against somebody who can write the file.
 """
+TABLES: Final = SCHEMAS[VERSION]
 
 type Identity = tuple[int, int]
 
@@ -191,9 +199,9 @@ def identity(path: Path) -> Identity:
     return found.st_dev, found.st_ino
 
 
-def make(path: Path, genesis: tuple[int, bytes, bytes]) -> None:
+def make(path: Path, genesis: tuple[int, bytes, bytes], head: tuple[bytes, bytes]) -> None:
     """
-    Make a ledger that holds its genesis, whole or not at all.
+    Make a ledger that holds its genesis and its signed head, whole or not at all.
 
     Only the holder of the lock calls this. What an earlier attempt left is removed.
     """
@@ -210,6 +218,7 @@ def make(path: Path, genesis: tuple[int, bytes, bytes]) -> None:
             connection.execute(statement)
         connection.execute(f"PRAGMA user_version={VERSION}")
         connection.execute("INSERT INTO entry (seq, body, hash) VALUES (?, ?, ?)", genesis)
+        connection.execute("INSERT INTO head (id, note, frontier) VALUES (0, ?, ?)", head)
         connection.execute("COMMIT")
         if connection.execute("PRAGMA journal_mode=WAL").fetchone() != ("wal",):
             raise fail(f"'{path}' lies where SQLite cannot keep a write-ahead log", fix="use a local disk")
@@ -229,7 +238,7 @@ def _sync(path: Path, flags: int) -> None:
 
 
 def schema_problems(connection: sqlite3.Connection) -> list[tuple[str, str]]:
-    """Codes and words for all in which a database differs from a ledger of this version."""
+    """Codes and words for all in which a database differs from a ledger of a version that we know."""
     problems = []
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
@@ -237,18 +246,24 @@ def schema_problems(connection: sqlite3.Connection) -> list[tuple[str, str]]:
         return [("no_ledger", "this database is no ledger of Sluice")]
     if version > VERSION:
         return [("newer", f"this ledger has version {version}, and this Sluice knows {VERSION}")]
-    if version != VERSION:
+    tables = SCHEMAS.get(version, TABLES)
+    if version not in SCHEMAS:
         problems.append(("version", f"this ledger says that its version is {version}"))
     if connection.execute("PRAGMA encoding").fetchone()[0] != "UTF-8":
         problems.append(("encoding", "the text encoding of the database is not UTF-8"))
     found = {row[0] for row in connection.execute("SELECT sql FROM sqlite_schema") if isinstance(row[0], str)}
     count = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
-    for odd in sorted(found.symmetric_difference(TABLES)):
+    for odd in sorted(found.symmetric_difference(tables)):
         there = "has something that does not belong there" if odd in found else "lacks"
         problems.append(("schema", f"the database {there}: {' '.join(odd.split())[:80]}"))
-    if count != len(TABLES) and not problems:
+    if count != len(tables) and not problems:
         problems.append(("schema", "the database has an index or table that does not belong there"))
     return problems
+
+
+def version_of(connection: sqlite3.Connection) -> int:
+    """The version that a ledger says it has."""
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
 def settle_for_reading(connection: sqlite3.Connection) -> None:

@@ -12,18 +12,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from proxy import __version__
 from proxy.chain import HASH, NOTHING, PAYLOAD_TAG, PROFILE, REQUEST_TAG, Findings, Head, Links, extend, stamp
 from proxy.chain import commitment as committed
 from proxy.chain import moment as moment_of
-from proxy.errors import Exit, fail
+from proxy.errors import Exit, SluiceError, fail
 from proxy.ledger import Draft, Fields
-from proxy.ledger.files import inspect, make
-from proxy.ledger.read import EVERYTHING, entries, head, latest, reading, rows
+from proxy.ledger.files import inspect, make, version_of
+from proxy.ledger.read import EVERYTHING, entries, hashes, head, latest, reading, rows
+from proxy.ledger.removal import Erased, erased_in, pruned_in
+from proxy.ledger.seal import Seal, kept, make_key, origin, read_key, seal, unseal
 from proxy.ledger.story import Story
+from proxy.ledger.upgrade import upgrade
+from proxy.merkle import Tree
+from proxy.note import Key, NoteError, Signer
 
 CHECKED: Final = 10_000
 """How many of the newest entries a start verifies; `sluice ledger verify` does all."""
+ROOTED: Final = 100_000
+"""Up to how many entries a start computes the signed root anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,45 +55,124 @@ class Recovered:
 class Ready:
     """A ledger that may be written: where it ends, when that was, and what has to be settled first."""
 
+    signer: Signer
+    seal: Seal
     head: Head
     time: int
     settlement: tuple[Draft, ...]
     recovered: Recovered
 
 
-def prepare(path: Path, now: int) -> Ready:
+def prepare(path: Path, key: Path, now: int) -> Ready:
     """
     Check a ledger, or make it; `now` is in microseconds. The caller holds its lock.
 
-    Raises SluiceError where it is not where it should be, is from a newer version, or broken.
+    `key` is the file of the key that signs its head. Raises SluiceError where the ledger is not
+    where it should be, is from a newer version, broken, or signed by another key.
     """
     inspect(path)
     new = not path.exists()
     if new:
-        make(path, genesis(now))
+        _make(path, make_key(key), now)
     try:
         with reading(path) as connection:
-            time = _check_end(connection, path)
+            old = version_of(connection) == 1
             clean = new or latest(connection, "stopped") == head(connection).seq
+        if old:
+            upgrade(path, make_key(key), now)
+        with reading(path) as connection:
+            time = _check_end(connection, path)
+            signer = _signer(connection, path, key)
+            sealed = _check_seal(connection, path, signer)
             story = _unsettled(connection)
             recovered = Recovered(tuple(story.holds), tuple(story.running), clean, new)
-            return Ready(head(connection), time, tuple(story.settlement()), recovered)
+            return Ready(signer, sealed, head(connection), time, tuple(story.settlement()), recovered)
     except sqlite3.Error as error:
         raise fail(
             f"the ledger '{path}' cannot be read: {error}", fix=f"sluice ledger verify '{path}'"
         ) from None
 
 
-def genesis(now: int) -> tuple[int, bytes, bytes]:
-    """The first entry: which ledger this is, and how its entries are written and hashed."""
+def _make(path: Path, private: Ed25519PrivateKey, now: int) -> None:
+    """The first entry says which ledger this is, how its entries are hashed, and who signs its head."""
+    ledger = secrets.token_hex(16)
+    signer = Signer(origin(ledger), private)
     fields = {
         "alg": HASH,
         "canon": PROFILE,
-        "ledger": secrets.token_hex(16),
+        "ledger": ledger,
         "product": f"sluice {__version__}",
         "v": 1,
+        "vkey": str(signer.key),
     }
-    return extend(NOTHING, "genesis", fields, time=stamp(now), nonce=secrets.token_hex(16))
+    genesis = extend(NOTHING, "genesis", fields, time=stamp(now), nonce=secrets.token_hex(16))
+    tree = Tree()
+    tree.add(genesis.hash)
+    make(path, genesis, seal(signer, tree).row)
+
+
+def named_key(connection: sqlite3.Connection) -> Key | None:
+    """The key that a ledger names as its own: in its genesis, or where it was upgraded."""
+    for fields in (_genesis(connection), _upgraded(connection)):
+        vkey = fields.get("vkey")
+        if type(vkey) is str:
+            return Key.parse(vkey)
+    return None
+
+
+def _genesis(connection: sqlite3.Connection) -> Fields:
+    return next((fields for _, fields in entries(connection, last=0)), {})
+
+
+def _upgraded(connection: sqlite3.Connection) -> Fields:
+    at = latest(connection, "upgraded")
+    return next((fields for _, fields in entries(connection, after=at - 1, last=at)), {}) if at > 0 else {}
+
+
+def _signer(connection: sqlite3.Connection, path: Path, file: Path) -> Signer:
+    try:
+        named = named_key(connection)
+    except NoteError:
+        named = None
+    if named is None:
+        raise _broken(path, "it does not say who signs its head")
+    signer = Signer(named.name, read_key(file))
+    if signer.key != named:
+        raise fail(
+            f"the ledger '{path}' is signed by another key than '{file}'",
+            f"its genesis names {named}",
+            "put that key back; if it is lost: sluice ledger accept-loss",
+            exit=Exit.NO,
+        )
+    return signer
+
+
+def _check_seal(connection: sqlite3.Connection, path: Path, signer: Signer) -> Seal:
+    """The signed head is there, ours, and the one of the last entry."""
+    end = head(connection)
+    try:
+        sealed = unseal(*(kept(connection) or (None, None)), signer.key)
+    except NoteError as error:
+        raise _broken(path, str(error)) from None
+    if sealed.tree.size != end.seq + 1:
+        raise _broken(path, f"its signed head covers {sealed.tree.size} entries, and {end.seq + 1} are there")
+    if end.seq < ROOTED:
+        pruned = pruned_in(connection)
+        tree = Tree() if pruned is None else pruned.tree
+        for one in hashes(connection, end.seq, tree.size - 1):
+            tree.add(one)
+        if tree.root() != sealed.tree.root():
+            raise _broken(path, "its entries are not those that its head was signed over")
+    return sealed
+
+
+def _broken(path: Path, what: str) -> SluiceError:
+    return fail(
+        f"the ledger '{path}' is broken: {what}",
+        "history was changed, or the disk has lost some of it; going on would hide that",
+        f"sluice ledger verify '{path}'; to go on: sluice ledger accept-loss",
+        exit=Exit.NO,
+    )
 
 
 def _check_end(connection: sqlite3.Connection, path: Path) -> int:
@@ -92,21 +180,19 @@ def _check_end(connection: sqlite3.Connection, path: Path) -> int:
     findings, end = Findings(), head(connection)
     links = Links(findings)
     after = end.seq - CHECKED if end.seq > CHECKED else None
-    if after is not None:
+    pruned, erased = pruned_in(connection), erased_in(connection, end.seq, -1 if after is None else after)
+    if pruned is not None and (after is None or after < pruned.before):
+        links.head, after = pruned.head, pruned.before - 1
+    elif after is not None:
         _stand_on(connection, after, links)
-    for seq, body, kept, salt, data in rows(connection, after, end.seq):
-        fields = links.entry(body, seq=seq, stored=kept)
-        check_payload(findings, seq, fields, salt, data)
+    for seq, body, stored, salt, data in rows(connection, after, end.seq):
+        fields = links.entry(body, seq=seq, stored=stored)
+        check_payload(findings, seq, fields, salt, data, erased)
     if end.seq < 0:
         findings.add(0, "genesis", "there is no entry at all")
     if findings.count:
         first = findings.kept[0]
-        raise fail(
-            f"the chain of the ledger '{path}' is broken: entry {first.seq}: {first.what}",
-            "history was changed, or the disk has lost some of it; going on would hide that",
-            f"sluice ledger verify '{path}'; to start a new ledger, move this one away and keep it",
-            exit=Exit.NO,
-        )
+        raise _broken(path, f"entry {first.seq}: {first.what}")
     return moment_of(links.last) or 0
 
 
@@ -124,15 +210,21 @@ def _unsettled(connection: sqlite3.Connection) -> Story:
     return story
 
 
-def check_payload(findings: Findings, seq: int, fields: Fields, salt: object, data: object) -> None:
-    """Whether what is kept beside an entry is what the entry commits to."""
+def check_payload(
+    findings: Findings, seq: int, fields: Fields, salt: object, data: object, erased: Erased | None = None
+) -> None:
+    """Whether what is kept beside an entry is what the entry commits to, or was erased and says so."""
     promised = "payload" in fields or "request" in fields
     if salt is None:
-        if promised:
+        if promised and (erased is None or seq not in erased):
             findings.add(seq, "payload_missing", "what was kept beside the entry is gone")
         return
     if not promised and fields:
         findings.add(seq, "payload_orphan", "something is kept beside an entry that does not speak of it")
+    elif erased is not None and seq in erased:
+        findings.add(
+            seq, "payload_not_erased", "what lies beside the entry was said to be erased, and is there"
+        )
     elif not isinstance(salt, bytes) or not isinstance(data, bytes | None):
         findings.add(seq, "payload", "what is kept beside the entry is not kept as bytes")
     elif data is None:

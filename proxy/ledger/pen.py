@@ -17,6 +17,9 @@ from typing import Any, NamedTuple
 from proxy.chain import NOTHING, PAYLOAD_TAG, REQUEST_TAG, Head, commitment, extend
 from proxy.ledger import Draft
 from proxy.ledger.files import Identity, ReplacedError, beside, identity
+from proxy.ledger.seal import WRITE, Seal, kept, seal, unseal
+from proxy.merkle import Tree
+from proxy.note import Signer
 
 _ENTRY = "INSERT INTO entry (seq, body, hash) VALUES (?, ?, ?)"
 _PAYLOAD = "INSERT INTO payload (seq, salt, data) VALUES (?, ?, ?)"
@@ -35,13 +38,15 @@ class Group:
     """
     Entries that are written in one transaction.
 
-    Once that has succeeded, `head` is the last of them. `at_disk` is true from the moment the
-    writing thread takes the group until the disk has answered, whatever the event loop does.
+    Once that has succeeded, `head` is the last of them and `seal` signs it. `at_disk` is true
+    from the moment the writing thread takes the group until the disk has answered, whatever the
+    event loop does.
     """
 
     lines: Sequence[Line]
     head: Head = NOTHING
     at_disk: bool = False
+    seal: Seal | None = None
 
 
 class Pen(sqlite3.Connection):
@@ -49,14 +54,15 @@ class Pen(sqlite3.Connection):
     A connection whose `executemany` writes one group of entries: all of them or none.
 
     aiosqlite runs statements in its thread one by one, and each costs two hops between
-    threads; a group is five statements. `executemany` is the door through which one call
-    carries all five.
+    threads; a group is six statements. `executemany` is the door through which one call
+    carries all six.
     """
 
-    def __init__(self, path: Path, expected: Head, *args: Any, **options: Any) -> None:
+    def __init__(self, path: Path, expected: Head, signer: Signer, *args: Any, **options: Any) -> None:
         before = identity(path)
         super().__init__(*args, **options)
         self.path = path
+        self.signer = signer
         self._wal = beside(path, "-wal")
         try:
             self._settle()
@@ -64,6 +70,7 @@ class Pen(sqlite3.Connection):
             self._files: tuple[Identity, Identity] = (before, identity(self._wal))
             self._look()
             self._continue(expected)
+            self.seal = self._sealed()
         except BaseException:
             self.close()
             raise
@@ -103,6 +110,14 @@ class Pen(sqlite3.Connection):
         if row != (expected.hash,):
             raise ReplacedError(f"'{self.path}' does not hold entry {expected.seq} any more")
 
+    def _sealed(self) -> Seal:
+        """The signed head of what is there, whose frontier the next group goes on from."""
+        note, frontier = kept(self) or (None, None)
+        sealed = unseal(note, frontier, self.signer.key)
+        if sealed.tree.size != self.head.seq + 1:
+            raise ReplacedError(f"the signed head of '{self.path}' is not the one of its last entry")
+        return sealed
+
     def _look(self) -> None:
         """A file that was moved away or unlinked takes commits without a word, and loses them."""
         if (identity(self.path), identity(self._wal)) != self._files:
@@ -116,9 +131,19 @@ class Pen(sqlite3.Connection):
         super().executemany(_ENTRY, entries)
         if payloads:
             super().executemany(_PAYLOAD, payloads)
+        sealed = seal(self.signer, _grown(self.seal.tree, entries))
+        self.execute(WRITE, sealed.row)
         self.execute("COMMIT")
         self._look()
         self.head = group.head = head
+        self.seal = group.seal = sealed
+
+
+def _grown(tree: Tree, entries: Iterable[tuple[int, bytes, bytes]]) -> Tree:
+    grown = tree.copy()
+    for _, _, hashed in entries:
+        grown.add(hashed)
+    return grown
 
 
 type Rows = tuple[Head, list[tuple[int, bytes, bytes]], list[tuple[int, bytes, bytes | None]]]

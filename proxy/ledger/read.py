@@ -196,6 +196,16 @@ def bodies(connection: sqlite3.Connection, last: int) -> Iterator[list[object]]:
         at = page[-1][0] + 1
 
 
+def hashes(connection: sqlite3.Connection, last: int, after: int = -1) -> Iterator[bytes]:
+    """The hashes of the entries in order, as they are kept."""
+    at = after + 1
+    query = "SELECT seq, hash FROM entry NOT INDEXED WHERE seq >= ? AND seq <= ? ORDER BY seq LIMIT ?"
+    while page := connection.execute(query, (at, last, _PAGE)).fetchall():
+        for _, hashed in page:
+            yield hashed if type(hashed) is bytes else b""
+        at = page[-1][0] + 1
+
+
 def entries(
     connection: sqlite3.Connection, wanted: Filter = EVERYTHING, *, after: int = -1, last: int | None = None
 ) -> Iterator[tuple[Entry, dict[str, object]]]:

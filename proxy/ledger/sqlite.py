@@ -33,6 +33,7 @@ from proxy.ledger import Draft, Fields, UnavailableError
 from proxy.ledger.files import Lock, ReplacedError
 from proxy.ledger.opening import Ready, Recovered, prepare
 from proxy.ledger.pen import Group, Line, Pen
+from proxy.ledger.seal import KEY, Seal
 
 log = logging.getLogger("sluice")
 
@@ -68,6 +69,8 @@ class SqliteLedger:
         self._ticks = ticks
         self._time = ready.time
         self._head = ready.head
+        self._seal = ready.seal
+        self._signer = ready.signer
         self._connection: aiosqlite.Connection | None = None
         self._waiting: deque[_Waiting] = deque()
         self._group = Group(())
@@ -81,6 +84,7 @@ class SqliteLedger:
         cls,
         path: Path,
         *,
+        key: Path | None = None,
         started: Fields = _NO_FIELDS,
         clock: Callable[[], float] = time.time,
         ticks: Callable[[], float] = time.monotonic,
@@ -88,6 +92,7 @@ class SqliteLedger:
         """
         Open a ledger for writing, or make it; `started` are the fields of its `started` entry.
 
+        `key` is the file of the key that signs its head, beside the ledger unless given.
         What the run before left open is settled in the same transaction. Raises SluiceError
         where the ledger is elsewhere, in use, from a newer version, or broken.
         """
@@ -95,7 +100,9 @@ class SqliteLedger:
         chain.check("started", started)
         lock = Lock(path)
         try:
-            ready = await asyncio.to_thread(prepare, path, int(clock() * 1_000_000))
+            ready = await asyncio.to_thread(
+                prepare, path, key or path.with_name(KEY), int(clock() * 1_000_000)
+            )
             ledger = cls(path, lock, ready, clock, ticks)
             await ledger._begin(ready, started)
         except BaseException:
@@ -107,6 +114,16 @@ class SqliteLedger:
     def head(self) -> tuple[int, bytes]:
         """Sequence number and hash of the last entry on disk."""
         return self._head
+
+    @property
+    def seal(self) -> Seal:
+        """The signed head of what is on disk."""
+        return self._seal
+
+    @property
+    def vkey(self) -> str:
+        """The key that verifies it, to be kept by whoever verifies."""
+        return str(self._signer.key)
 
     def queue(self, draft: Draft) -> asyncio.Future[int]:
         """
@@ -219,7 +236,8 @@ class SqliteLedger:
         self._group = Group(lines)
         try:
             await self._connection.executemany("a group", [self._group])
-            self._head = self._group.head
+            assert self._group.seal is not None
+            self._head, self._seal = self._group.head, self._group.seal
         finally:
             self._group = Group(())
 
@@ -280,14 +298,14 @@ class SqliteLedger:
             return
 
     async def _connect(self) -> None:
-        path, expected = self.path, self._head
+        path, expected, signer = self.path, self._head, self._signer
         # Without CREATE: a ledger that is gone is an error, not a new ledger.
         self._connection = await aiosqlite.connect(
             f"{path.absolute().as_uri()}?mode=rw",
             uri=True,
             isolation_level=None,
             timeout=1.0,
-            factory=lambda *args, **options: Pen(path, expected, *args, **options),
+            factory=lambda *args, **options: Pen(path, expected, signer, *args, **options),
         )
 
     async def _disconnect(self) -> None:

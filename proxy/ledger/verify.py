@@ -1,116 +1,116 @@
 """
 Verifying a ledger, or an export of one: what can be said of it without trusting who wrote it.
 
-The level reached here is ``chain``: every entry is unchanged since the next one was chained to
-it. Whoever can write the file can still cut off its newest entries, or write all of it anew;
-only a head that was kept elsewhere shows that.
+What that is, in which level, says `proxy.ledger.report`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import re
 import sqlite3
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Final, NamedTuple
+from typing import Final
 
-from proxy.chain import LIMIT, Finding, Findings, Links, UnfitError, canonical, parse_line
+from proxy.chain import Finding, Findings, Head, Links
 from proxy.errors import Exit, SluiceError, fail
+from proxy.ledger import Fields
+from proxy.ledger.anchors import Place, Roots, judge, shelves
 from proxy.ledger.files import beside, schema_problems
-from proxy.ledger.opening import check_payload
-from proxy.ledger.read import BROKEN, cannot_open, rows, snapshot
+from proxy.ledger.opening import check_payload, named_key
+from proxy.ledger.read import BROKEN, cannot_open, head, rows, snapshot
+from proxy.ledger.removal import Erased, Pruned, erased_in, pruned_in
+from proxy.ledger.report import Report
+from proxy.ledger.seal import kept, unseal
 from proxy.ledger.story import Story
+from proxy.ledger.verify_export import read_export, vkey_of
+from proxy.note import SIGNED, Key, NoteError
 
-LEVEL: Final = "chain"
-PROVES: Final = (
-    "every entry is as it was when the next one was chained to it; none between them was added or removed"
-)
-LIMITS: Final = (
-    "whoever can write this file can cut off its newest entries or write all of it anew, unseen; "
-    "compare the head with one that was kept elsewhere"
-)
+__all__ = ["Report", "verify"]
+
 _DAY: Final = 86_400_000_000
 _MAGIC: Final = b"SQLite format 3\0"
-_LINE: Final = LIMIT + 1
-_OMITTED: Final = b'{"hashes":["'
-_OMITTED_END: Final = b'"],"kind":"omitted"}\n'
-_HASHES: Final = re.compile(rb'(?:[0-9a-f]{64}",")+')
-_HASH: Final = re.compile(rb"[0-9a-f]{64}")
-_EXPORTED: Final = frozenset({"count", "filters", "head", "kind", "self"})
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
-    """
-    What verifying found.
+@dataclass(slots=True)
+class Check:
+    """One run of a verifier: what it was given, and what it found so far."""
 
-    `source` is ``ledger`` or ``export``. `entries` counts all that the chain covers, `omitted`
-    those of which only the hash is there. `more` counts the findings beyond those listed.
-    `live` says that a proxy was writing meanwhile: what it wrote since is not covered.
-    """
-
-    source: str
-    entries: int
-    omitted: int
-    head: str
-    first: str | None
-    last: str | None
-    findings: tuple[Finding, ...]
-    more: int = 0
+    keys: tuple[Key, ...]
+    places: tuple[Place, ...]
+    findings: Findings = field(default_factory=Findings)
+    roots: Roots = field(default_factory=Roots)
+    key: Key | None = None
+    sealed: bool = False
     live: bool = False
+    pruned: int = 0
 
     @property
-    def ok(self) -> bool:
-        """Whether nothing was found."""
-        return not self.findings
+    def pinned(self) -> Key | None:
+        """The log's key as the verifier named it."""
+        return next((key for key in self.keys if key.kind == SIGNED), None)
 
-    @property
-    def exit(self) -> Exit:
-        """0 where nothing was found, else 1."""
-        return Exit.YES if self.ok else Exit.NO
+    def meet(self, named: Key | None) -> None:
+        """
+        The ledger says which key is its own: it must be the pinned one.
 
-    def as_dict(self) -> dict[str, object]:
-        """The object that `ledger verify --json` prints."""
-        return {
-            "ok": self.ok,
-            "level": LEVEL if self.ok else None,
-            "source": self.source,
-            "entries": self.entries,
-            "omitted": self.omitted,
-            "head": self.head,
-            "first": self.first,
-            "last": self.last,
-            "live": self.live,
-            "findings": [{"seq": seq, "code": code, "what": what} for seq, code, what in self.findings],
-            "more": self.more,
-            "proves": PROVES if self.ok else None,
-            "limits": self.limits,
-        }
+        Then what is kept elsewhere of a ledger with this key is read.
+        """
+        self.key = self.pinned or named
+        if self.pinned is not None and named is not None and named != self.pinned:
+            self.findings.add(0, "key", f"the ledger names another key than the pinned one: {named}")
+        if self.places and self.key is None:
+            self.findings.add(0, "key", "the ledger does not say which key signs it: give it with --key")
+        elif self.key is not None:
+            self.roots = Roots(shelves(self.places, self.key.name))
 
-    @property
-    def limits(self) -> str:
-        """What this does not prove, in plain words."""
-        if self.omitted:
-            return f"{LIMITS}; {self.omitted} entries are left out, and nothing is said of what is in them"
-        return LIMITS
+    def report(self, source: str, links: Links) -> Report:
+        """Everything together."""
+        findings = self.findings
+        if links.head.seq < 0 and not findings.count:
+            findings.add(0, "genesis", "there is no entry at all")
+        known = [key for key in (self.key, *self.keys) if key is not None]
+        count = links.head.seq + 1
+        compared = tuple(judge(shelf, count, known, findings) for shelf in self.roots.shelves)
+        return Report(
+            source=source,
+            entries=count,
+            omitted=links.omitted,
+            head=links.head.hash.hex() if count else "",
+            first=links.first,
+            last=links.last,
+            findings=tuple(findings.kept),
+            more=findings.count - len(findings.kept),
+            live=self.live,
+            pruned=self.pruned,
+            root=self.roots.tree.root().hex() if count else "",
+            vkey=None if self.key is None else str(self.key),
+            sealed=self.sealed,
+            pinned=self.pinned is not None,
+            places=compared,
+        )
 
 
-def verify(path: Path, now: float) -> Report:
+def verify(path: Path, now: float, *, keys: Sequence[Key] = (), against: Sequence[Place] = ()) -> Report:
     """
     Verify a ledger or an exported jsonl; never writes, not even beside it.
 
-    `now` is Unix time in seconds. What is wrong is in the report; SluiceError (exit 2) only
-    where nothing can be opened, or a newer Sluice has made it.
+    `now` is Unix time in seconds. `keys` are those that the verifier had before: the log's own,
+    and those of witnesses. `against` are places that keep checkpoints. What is wrong is in the
+    report; SluiceError (exit 2) only where nothing can be opened, or a newer Sluice has made it.
     """
-    latest = int(now * 1_000_000) + _DAY
+    latest_time = int(now * 1_000_000) + _DAY
+    check = Check(tuple(keys), tuple(against))
     try:
         with path.open("rb") as file:
             start = file.read(len(_MAGIC))
             if start[:1] == b"{":
                 file.seek(0)
-                return _export(file, latest)
+                check.meet(vkey_of(file))
+                file.seek(0)
+                links = Links(check.findings, latest=latest_time)
+                check.pruned = read_export(file, links, check.roots)
+                return check.report("export", links)
     except OSError as error:
         raise cannot_open(path, error.strerror or "it cannot be read") from None
     if start != _MAGIC:
@@ -120,42 +120,32 @@ def verify(path: Path, now: float) -> Report:
         return _nothing(
             "journal", f"'{journal}' would be played back over the entries; Sluice never leaves one"
         )
-    return _ledger(path, latest)
+    return _ledger(path, check, Links(check.findings, latest=latest_time))
 
 
 def _nothing(code: str, what: str) -> Report:
     return Report("ledger", 0, 0, "", None, None, (Finding(None, code, what),))
 
 
-def _report(source: str, links: Links, findings: Findings, *, live: bool = False) -> Report:
-    if links.head.seq < 0 and not findings.count:
-        findings.add(0, "genesis", "there is no entry at all")
-    more = findings.count - len(findings.kept)
-    head = links.head.hash.hex() if links.head.seq >= 0 else ""
-    kept = tuple(findings.kept)
-    return Report(
-        source, links.head.seq + 1, links.omitted, head, links.first, links.last, kept, more=more, live=live
-    )
-
-
-# -- a ledger ----------------------------------------------------------------------
-
-
-def _ledger(path: Path, latest: int) -> Report:
-    findings = Findings()
-    links = Links(findings, latest=latest)
-    live = False
+def _ledger(path: Path, check: Check, links: Links) -> Report:
+    findings = check.findings
     try:
-        with snapshot(path) as (connection, live):
-            _database(path, connection, findings, whole=not live)
-            _entries(connection, links, findings)
+        with snapshot(path) as (connection, check.live):
+            _database(path, connection, findings, whole=not check.live)
+            check.meet(_named(connection, findings))
+            # In one moment: a proxy that writes meanwhile moves both.
+            connection.execute("BEGIN")
+            end, sealed = head(connection), _kept(connection)
+            connection.execute("COMMIT")
+            _entries(connection, end, check, links)
+            _sealed(sealed, check, links)
     except (*BROKEN, TypeError, OverflowError) as error:
         findings.add(None, "sqlite", f"SQLite cannot read on: {error}")
     except SluiceError as error:
         if error.exit is not Exit.NO:
             raise
         findings.add(None, "sqlite", "; ".join(problem.why or problem.what for problem in error.problems))
-    return _report("ledger", links, findings, live=live)
+    return check.report("ledger", links)
 
 
 def _database(path: Path, connection: sqlite3.Connection, findings: Findings, *, whole: bool) -> None:
@@ -172,12 +162,36 @@ def _database(path: Path, connection: sqlite3.Connection, findings: Findings, *,
         findings.add(None, "file_size", "the file is longer or shorter than its pages")
 
 
-def _entries(connection: sqlite3.Connection, links: Links, findings: Findings) -> None:
-    story = Story(findings)
-    for seq, body, kept, salt, data in rows(connection):
-        fields = links.entry(body, seq=seq, stored=kept)
-        check_payload(findings, seq, fields, salt, data)
+def _named(connection: sqlite3.Connection, findings: Findings) -> Key | None:
+    try:
+        return named_key(connection)
+    except NoteError as error:
+        findings.add(0, "key", f"the key that the ledger names is none: {error}")
+    except (*BROKEN, SluiceError, TypeError):
+        return None  # what cannot be read is found, and named, entry by entry
+    return None
+
+
+def _kept(connection: sqlite3.Connection) -> tuple[object, object] | None:
+    there = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'head'"
+    return kept(connection) if connection.execute(there).fetchone()[0] else None
+
+
+def _entries(connection: sqlite3.Connection, end: Head, check: Check, links: Links) -> None:
+    findings = check.findings
+    story, erased = Story(findings), erased_in(connection, end.seq)
+    pruned = pruned_in(connection)
+    for seq, body, stored, salt, data in rows(connection, last=end.seq):
+        if pruned is not None and seq and links.head.seq == 0:
+            _begin_again(pruned, check, links)
+            story.partial = True
+        fields = links.entry(body, seq=seq, stored=stored)
+        check.roots.add(links.head.hash, links.last)
+        check_payload(findings, seq, fields, salt, data, erased)
+        if fields.get("kind") == "started":
+            story.partial = False
         story.take(seq, fields)
+        _removal(seq, fields, findings)
     orphans = (
         "SELECT p.seq FROM payload p LEFT JOIN entry e ON e.seq = p.seq WHERE e.seq IS NULL AND p.seq <= ?"
     )
@@ -185,109 +199,47 @@ def _entries(connection: sqlite3.Connection, links: Links, findings: Findings) -
         findings.add(seq, "payload_orphan", "something is kept beside an entry that is not there")
 
 
-# -- an export ---------------------------------------------------------------------
+def _begin_again(pruned: Pruned, check: Check, links: Links) -> None:
+    """After the genesis of a pruned ledger: go on behind what is gone."""
+    if links.head.hash != pruned.genesis:
+        check.findings.add(0, "genesis", "this is not the genesis that was there when the ledger was pruned")
+    links.head = pruned.head
+    check.roots.begin(pruned.tree)
+    check.pruned = pruned.before - 1
 
 
-class _Run(NamedTuple):
-    """A run of entries left out of an export."""
-
-    length: int
-    last: bytes
-
-
-def _export(file: BinaryIO, latest: int) -> Report:
-    findings = Findings()
-    links = Links(findings, latest=latest)
-    story = Story(findings)
-    end: Mapping[str, object] | None = None
-    while (piece := _next(file, links, findings)) is not None:
-        if end is not None:
-            findings.add(None, "after_end", "there are lines after the one that says where the export ends")
-            break
-        if isinstance(piece, _Run):
-            story.partial = True
-            links.skip(*piece)
-        elif (end := _as_end(piece)) is not None:
-            _check_end(end, piece, links, findings)
-        else:
-            story.take(links.head.seq + 1, links.entry(piece))
-    if end is None:
-        findings.add(
-            None, "cut", "the line that says where the export ends is missing: lines may have been cut off"
-        )
-    return _report("export", links, findings)
+def _removal(seq: int, fields: Fields, findings: Findings) -> None:
+    kind = fields.get("kind")
+    if kind == "erased" and not Erased().take(seq, fields):
+        findings.add(seq, "field", "an erasure that does not say what was erased")
+    if kind == "pruned" and ((pruned := Pruned.parse(fields)) is None or pruned.before > seq):
+        findings.add(seq, "field", "a pruning that does not say what was pruned")
 
 
-def _next(file: BinaryIO, links: Links, findings: Findings) -> bytes | _Run | None:
-    """The next line without its line feed, or the next run left out; None at the end."""
-    line = file.readline(_LINE)
-    if not line:
-        return None
-    if line.startswith(_OMITTED):
-        return _run(line, file, links, findings)
-    if not line.endswith(b"\n"):
-        at = links.head.seq + 1
-        if len(line) < _LINE:
-            findings.add(at, "cut", "the last line has no end: some of it was cut off")
-        else:
-            findings.add(at, "too_long", f"a line of more than {LIMIT} bytes is no entry")
-            _skip_line(file)
-    return line.removesuffix(b"\n")
-
-
-def _run(line: bytes, file: BinaryIO, links: Links, findings: Findings) -> _Run | bytes:
-    """
-    A run left out, whatever its length, with flat memory.
-
-    It is canonical if it is hash after hash in exactly this form, so no parser is needed.
-    """
-    rest, count = line[len(_OMITTED) :], 0
-    while True:
-        if not rest.endswith(b"\n"):
-            rest += file.readline(_LINE)
-        hashes = _HASHES.match(rest)
-        if hashes is None:
-            break
-        count += hashes.end() // 67
-        rest = rest[hashes.end() :]
-    if rest[64:] == _OMITTED_END and _HASH.match(rest):
-        return _Run(count + 1, bytes.fromhex(rest[:64].decode()))
-    findings.add(
-        links.head.seq + 1 + count, "omitted", "the list of what is left out is not as it was written"
-    )
-    if not rest.endswith(b"\n"):
-        _skip_line(file)
-    return _Run(count + 1, bytes(32))
-
-
-def _skip_line(file: BinaryIO) -> None:
-    while (more := file.readline(_LINE)) and not more.endswith(b"\n"):
-        pass
-
-
-def _as_end(line: bytes) -> Mapping[str, object] | None:
-    if b'"kind":"exported"' not in line:
-        return None
-    try:
-        fields = parse_line(line)
-    except UnfitError:
-        return None
-    return fields if fields.get("kind") == "exported" else None
-
-
-def _check_end(end: Mapping[str, object], line: bytes, links: Links, findings: Findings) -> None:
-    if end.keys() != _EXPORTED:
-        findings.add(None, "exported", "the last line does not have the fields that it should have")
+def _sealed(row: tuple[object, object] | None, check: Check, links: Links) -> None:
+    """The signed head must be there where a key is named, hold, and be the one of these entries."""
+    findings, key = check.findings, check.key
+    if key is None:
         return
-    if end["self"] != hashlib.sha256(canonical({**end, "self": ""})).hexdigest():
-        findings.add(None, "exported", "the last line was changed: it does not have the hash that it names")
-    if end["count"] != links.head.seq + 1:
+    if row is None:
         findings.add(
-            None,
-            "count",
-            f"the last line speaks of {end['count']} entries, and {links.head.seq + 1} are there",
+            None, "head_missing", "the signed head is gone: without it entries can be cut off or added"
         )
-    if end["head"] != links.head.hash.hex():
-        findings.add(None, "head", "the last entry is not the one that the last line names")
-    if links.omitted and not end["filters"]:
-        findings.add(None, "filters", "entries are left out, and the last line names no filter")
+        return
+    try:
+        sealed = unseal(*row, key)
+    except NoteError as error:
+        findings.add(None, "head_signature", f"the signed head does not hold: {error}")
+        return
+    count = links.head.seq + 1
+    if sealed.tree.size != count:
+        what = "entries were cut off" if sealed.tree.size > count else "entries were added without the key"
+        findings.add(
+            min(sealed.tree.size, count),
+            "head_size",
+            f"the signed head covers {sealed.tree.size} entries, and {count} are there: {what}",
+        )
+    elif sealed.tree.root() != check.roots.tree.root():
+        findings.add(None, "head_root", "the entries are not those that the head was signed over")
+    else:
+        check.sealed = True

@@ -356,7 +356,7 @@ def _sql(*statements: str):  # type: ignore[no-untyped-def]
         (_text, "no ledger"),
         (_empty, "no ledger"),
         (_half, "broken"),
-        (_sql("PRAGMA user_version=2"), "version 2"),
+        (_sql("PRAGMA user_version=3"), "version 3"),
         (_sql("PRAGMA application_id=1"), "no ledger"),
         (_sql("DROP TRIGGER entry_kept"), "lacks"),
         (_sql("CREATE TABLE more (x)"), "does not belong"),
