@@ -54,6 +54,11 @@ def _run(arguments: argparse.Namespace, words: list[str]) -> int:
             from proxy.cli import ledgers
 
             return ledgers.VERBS[arguments.action](arguments)
+        case "completion":
+            import shtab
+
+            print(shtab.complete(build(), arguments.shell))
+            return int(Exit.YES)
         case verb:
             from proxy.cli import deciding
 

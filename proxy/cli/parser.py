@@ -48,6 +48,8 @@ def build() -> Parser:
     _deciding(verbs)
     _policy(verbs)
     _ledger(verbs)
+    completion = _verb(verbs, "completion", 'completion for your shell: eval "$(sluice completion bash)"')
+    completion.add_argument("shell", choices=("bash", "zsh", "fish"))
     return parser
 
 
