@@ -49,6 +49,7 @@ GETS_THAT_WAIT = {
     "paypal-nvp",
     "slack-access",
     "slack-acts",
+    "slack-admin",
     "slack-deletes",
     "slack-messages",
     "slack-webhooks",
