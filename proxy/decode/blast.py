@@ -9,6 +9,7 @@ never floats: Stripe's are in the currency's smallest unit.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final
 from xml.parsers import expat
@@ -92,8 +93,15 @@ def _records(head: Head, body: Body, decoded: Sequence[Decoded]) -> Reading:
         return _xml_records(body.plain)
     if (told := _told(body)) is not None:
         return told
-    sizes = [_size(value) for key, value in _walk(body) if key in _RECORDS and isinstance(value, list | dict)]
-    sizes += _numbered(body.form or [])
+    if body.is_json:
+        sizes = [
+            _size(value) for key, value in _walk(body) if key in _RECORDS and isinstance(value, list | dict)
+        ]
+    else:
+        sizes = [
+            *Counter(key for key, _ in _walk(body) if key in _RECORDS).values(),
+            *_numbered(body.form or []),
+        ]
     if isinstance(body.tree, list):
         sizes.append(len(body.tree))
     return _count(max(sizes)) if sizes else ABSENT
@@ -107,11 +115,11 @@ def _told(body: Body) -> Reading | None:
 
 
 def _walk(body: Body) -> Iterator[tuple[str, Tree]]:
-    """Every key, in lower case, with its value; brackets in forms are left out but for the first step."""
+    """Every key, in lower case, with its value; of a form's name only the first step."""
     if not body.is_json:
         pairs = body.form if body.form is not None else multipart.values(body.parts or ())
         for steps, text in pairs:
-            yield steps[0].lower(), text if len(steps) == 1 or not text else [text]
+            yield steps[0].lower(), text
         return
     waiting: list[Tree] = [body.tree]  # no more than JSON's own limits let in
     while waiting:
