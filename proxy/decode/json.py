@@ -20,7 +20,9 @@ MAX_VALUES: Final = 500_000
 
 type Tree = dict[str, Tree] | list[Tree] | str | bool | None
 
-_STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+# A string, or what of one is left where a text was cut.
+_STRING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+\\?(?:"|\Z)', re.DOTALL)
+_BEGINNING: Final = 64 * 1024
 _NO_BRACKETS: Final = bytes(byte for byte in range(256) if byte not in b"[]{}")
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
@@ -59,9 +61,11 @@ def parse(body: bytes) -> Tree:
 def _check_size(body: bytes) -> None:
     opened = body.count(b"[") + body.count(b"{")
     if opened > MAX_DEPTH:
+        if _is_deep(body[:_BEGINNING]):  # what is meant to hurt mostly begins at once
+            raise Unreadable(f"the JSON body is more than {MAX_DEPTH} levels deep")
         if opened > MAX_CONTAINERS and _outside_strings(body, b"[{") > MAX_CONTAINERS:
             raise Unreadable(f"the JSON body has more than {MAX_CONTAINERS} arrays and objects")
-        if _is_deep(body):
+        if len(body) > _BEGINNING and _is_deep(body):
             raise Unreadable(f"the JSON body is more than {MAX_DEPTH} levels deep")
     if body.count(b",") > MAX_VALUES and _outside_strings(body, b",") > MAX_VALUES:
         raise Unreadable(f"the JSON body has more than {MAX_VALUES} values")
@@ -73,12 +77,13 @@ def _outside_strings(body: bytes, marks: bytes) -> int:
 
 
 def _is_deep(body: bytes) -> bool:
-    """Whether brackets are still left once the innermost pairs have been taken away so many times."""
+    """Whether so many brackets are open at once, told by taking the innermost pairs away, layer by layer."""
     brackets = _STRING.sub(b"", body).translate(None, _NO_BRACKETS)
     for _ in range(MAX_DEPTH):
         inner = brackets.replace(b"[]", b"").replace(b"{}", b"")
         if len(inner) == len(brackets):
-            return False  # what is left has no pairs: it is malformed, or nothing
+            # What is left has no pairs: it is cut off, or malformed.
+            return inner.count(b"[") + inner.count(b"{") > MAX_DEPTH
         brackets = inner
     return bool(brackets)
 
