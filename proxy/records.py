@@ -52,6 +52,7 @@ def decided(
         "host": cut(action.host, 300),
         "operation": cut(action.operation, 500),
     }
+    fields.update(_told(action))
     if verdict is not None:
         fields["effect"] = str(verdict.effect)
         if shadow:
@@ -63,6 +64,21 @@ def decided(
     if isinstance(credential, Values) and credential.items:
         fields["credential"] = credential.items[0]
     return Draft("decided", fields, digest=decision.digest or None)
+
+
+def _told(action: Action) -> dict[str, object]:
+    """What else is needed to judge the request again: `sluice policy replay` reads it."""
+    told: dict[str, object] = {}
+    if action.complete and action.unreadable is None:
+        told["consequence"] = action.consequence
+    if action.request.body is not None:
+        told["body"] = len(action.request.body)
+    methods = action.read(("method",))
+    if isinstance(methods, Values) and len(methods.items) > 1:
+        told["methods"] = [None if one is None else cut(one, 100) for one in methods.items[:20]]
+    if action.request.header(b"upgrade"):
+        told["upgrade"] = True
+    return told
 
 
 def fault(id: str, agent: str | None, decision: Decision) -> Draft:

@@ -17,7 +17,7 @@ FLOORS = (
     {"chain", "merkle", "note", "redact", "decision"},
     {"decode"},
     {"policy", "hold", "ledger", "awsmodels"},
-    {"wire", "reviewers", "records", "state", "config"},
+    {"wire", "reviewers", "records", "replay", "changes", "state", "config"},
     {"render", "approvals"},
     {"admission", "reload"},
     {"desk", "gate", "control"},
@@ -43,6 +43,8 @@ PURE = {
     "wire",
     "render",
     "records",
+    "replay",
+    "changes",
     "reviewers",
 }
 IMPURE_MODULES = {

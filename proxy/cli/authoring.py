@@ -6,14 +6,23 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
+from proxy import chain
 from proxy import policy as room
-from proxy.errors import Exit
+from proxy.changes import UNKNOWN, Change, of_recorded, of_requests
+from proxy.errors import Exit, fail
+from proxy.ledger import Fields, read
 from proxy.paths import looked_at_paths
 from proxy.policy.cases import Case, load_cases
+from proxy.policy.difference import Step, steps
+from proxy.policy.lines import read_requests
 from proxy.policy.lint import as_fields
-from proxy.render import emit, finding_lines, printer
+from proxy.render import change_line, emit, finding_lines, printer, replay_lines, step_line
+from proxy.replay import Replay, Tally, recorded, replay
 
 
 def lint(arguments: argparse.Namespace) -> int:
@@ -22,11 +31,10 @@ def lint(arguments: argparse.Namespace) -> int:
     policy = room.load(paths)
     found = room.lint(policy, _cases(paths))
     if arguments.json:
-        for one in found:
-            print(json.dumps(as_fields(one)))
+        _print_json(map(as_fields, found))
     else:
-        emit(printer(sys.stdout, os.environ), [line for one in found for line in finding_lines(one.problem)])
-        print(f"sluice: {len(found)} findings in {len(policy.rules)} rules", file=sys.stderr)
+        _emit([line for one in found for line in finding_lines(one.problem)])
+        _say(f"{len(found)} findings in {len(policy.rules)} rules")
     return int(Exit.NO if found else Exit.YES)
 
 
@@ -34,3 +42,130 @@ def _cases(paths: tuple[Path, ...]) -> list[Case] | None:
     """The cases beside the policies, None where there is no file of them."""
     files = room.read_cases(paths, required=False)
     return load_cases(files) if files else None
+
+
+# -- diff --------------------------------------------------------------------------------
+
+
+def diff(arguments: argparse.Namespace) -> int:
+    """What became looser or stricter: by the rules, and on requests where some are given."""
+    old, new = (room.load(looked_at_paths([path])) for path in (arguments.old, arguments.new))
+    found = steps(old, new)
+    if arguments.json:
+        _print_json(map(_step_json, found))
+    else:
+        _emit(list(map(step_line, found)))
+        if not found:
+            _say("the two mean the same")
+    if arguments.ledger is not None:
+        _tell(of_recorded(old, new, recorded(_entries(arguments.ledger))), arguments)
+    elif arguments.requests is not None:
+        with _opened(arguments.requests) as lines:
+            _tell(of_requests(old, new, read_requests(lines)), arguments)
+    return int(Exit.YES)
+
+
+def _tell(changes: Iterable[Change], arguments: argparse.Namespace) -> None:
+    """Each request that gets another answer, as far as there is room, and how many there are."""
+    counts = {"looser": 0, "stricter": 0, "same": 0, UNKNOWN: 0}
+    for change in changes:
+        way = (
+            str(change.way) if change.way else UNKNOWN if UNKNOWN in (change.before, change.after) else "same"
+        )
+        counts[way] += 1
+        if change.way is None:
+            continue
+        if arguments.json:
+            _print_json([_change_json(change)])
+        elif counts["looser"] + counts["stricter"] <= arguments.show:
+            _emit([change_line(change)])
+    if arguments.json:
+        _print_json([{"requests": counts}])
+        return
+    more = counts["looser"] + counts["stricter"] - arguments.show
+    if more > 0:
+        print(f"and {more} more: --show {arguments.show + more}")
+    print(
+        f"of {sum(counts.values())} requests {counts['looser']} looser, {counts['stricter']} stricter,"
+        f" {counts['same']} the same, {counts[UNKNOWN]} that nobody can say"
+    )
+
+
+def _step_json(step: Step) -> dict[str, str]:
+    return {"change": str(step.way), "rule": step.rule, "what": step.what}
+
+
+def _change_json(change: Change) -> dict[str, object]:
+    return {
+        "change": str(change.way),
+        "method": change.method,
+        "url": change.url,
+        "before": {"decision": change.before, "rule": change.before_rule},
+        "after": {"decision": change.after, "rule": change.after_rule},
+    }
+
+
+# -- replay ------------------------------------------------------------------------------
+
+
+def replayed(arguments: argparse.Namespace) -> int:
+    """How many holds a policy would have added to a ledger's decisions, and removed."""
+    policy = room.load(looked_at_paths(arguments.policy))
+    was = room.load(looked_at_paths(arguments.was)) if arguments.was else None
+    found = replay(recorded(_entries(arguments.file)), policy, was)
+    if arguments.json:
+        _print_json(_replay_json(found))
+    else:
+        _emit(list(replay_lines(found)))
+        if found.total.unknown and was is None:
+            _say("name the policy that was in force with --was: what has not changed in it settles more")
+    return int(Exit.YES)
+
+
+def _replay_json(found: Replay) -> Iterator[dict[str, object]]:
+    yield {
+        "requests": found.judged,
+        "holds_then": found.then,
+        "holds_now": found.now,
+        **_tally(found.total),
+        "unjudged": dict(found.unjudged),
+    }
+    for rule, tally in found.by_rule.items():
+        yield {"rule": rule, **_tally(tally)}
+    for agent, tally in found.by_agent.items():
+        yield {"agent": agent, **_tally(tally)}
+
+
+def _tally(tally: Tally) -> dict[str, object]:
+    return {"added": tally.added, "removed": tally.removed, "unknown": tally.unknown}
+
+
+# -- files -------------------------------------------------------------------------------
+
+
+def _entries(path: Path) -> Iterator[tuple[Fields, bytes | None]]:
+    """The entries of a ledger with what is kept beside them, oldest first."""
+    with read.reading(path) as connection:
+        for _, body, _, _, data in read.rows(connection):
+            if isinstance(body, bytes):
+                yield chain.parse(body), data if isinstance(data, bytes) else None
+
+
+def _opened(path: Path) -> Any:
+    try:
+        return nullcontext(sys.stdin.buffer) if str(path) == "-" else path.open("rb")
+    except OSError as error:
+        raise fail(f"'{path}' cannot be read: {error.strerror}") from None
+
+
+def _print_json(objects: Iterable[object]) -> None:
+    for one in objects:
+        print(json.dumps(one))
+
+
+def _emit(lines: list[Any]) -> None:
+    emit(printer(sys.stdout, os.environ), lines)
+
+
+def _say(text: str) -> None:
+    print(f"sluice: {text}", file=sys.stderr)

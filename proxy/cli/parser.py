@@ -196,6 +196,7 @@ def _policy(verbs: Verbs) -> None:
     accept = _verb(inner, "accept", "take the changed policy", state=True)
     accept.add_argument("--as", dest="name", metavar="NAME", help="which of your names in reviewers.yaml")
     _verb(inner, "schema", "the JSON Schema for editors")
+    _comparing(inner)
     explain = _verb(inner, "explain", "what the policy says of a request, and why", json=True)
     add = explain.add_argument
     add(
@@ -229,6 +230,33 @@ def _policy(verbs: Verbs) -> None:
     )
     add("method", nargs="?", metavar="METHOD")
     add("url", nargs="?", metavar="URL")
+
+
+def _comparing(inner: Verbs) -> None:
+    diff = _verb(inner, "diff", "what became looser or stricter from one policy to another", json=True)
+    diff.add_argument("old", type=Path, metavar="OLD")
+    diff.add_argument("new", type=Path, metavar="NEW")
+    on = diff.add_mutually_exclusive_group()
+    on.add_argument("--ledger", type=Path, metavar="FILE", help="also on the requests of a ledger")
+    on.add_argument(
+        "--requests", type=Path, metavar="FILE.jsonl", help="also on requests, one a line (- for stdin)"
+    )
+    diff.add_argument("--show", type=int, default=20, metavar="N", help="requests to show (default 20)")
+    replay = _verb(
+        inner, "replay", "how many holds a policy would have added to a ledger, and removed", json=True
+    )
+    replay.add_argument("file", type=Path, metavar="LEDGER")
+    replay.add_argument(
+        "--policy",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="the policy to try; repeatable",
+    )
+    replay.add_argument(
+        "--was", type=Path, action="append", default=[], metavar="PATH", help="what was in force; repeatable"
+    )
 
 
 def _ledger(verbs: Verbs) -> None:

@@ -200,4 +200,6 @@ VERBS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
     "accept": _accept,
     "schema": _schema,
     "lint": authoring.lint,
+    "diff": authoring.diff,
+    "replay": authoring.replayed,
 }

@@ -1,5 +1,6 @@
 """Values as people see them; agent text is made safe here, at the last moment, in one place."""
 
+from proxy.render.comparing import change_line, replay_lines, step_line
 from proxy.render.entries import entry_line
 from proxy.render.holds import (
     ended_text,
@@ -29,6 +30,7 @@ __all__ = [
     "Explanation",
     "ascii_host",
     "case_lines",
+    "change_line",
     "emit",
     "ended_text",
     "entry_line",
@@ -42,8 +44,10 @@ __all__ = [
     "plain_line",
     "printer",
     "problem_lines",
+    "replay_lines",
     "safe",
     "short_id",
+    "step_line",
     "tier_text",
     "time_left",
     "url_text",

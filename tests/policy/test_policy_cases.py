@@ -14,7 +14,7 @@ from proxy.decode import decode
 from proxy.errors import SluiceError
 from proxy.policy import explain, from_lines, request, run_cases
 from proxy.policy.cases import load_cases
-from proxy.policy.explain import MAX_LINE
+from proxy.policy.lines import MAX_LINE
 
 POLICY = policy(
     rule("big", "hold", "{form.amount: {above: 5000}}", unless="[{where: {header.x-mode: {is: test}}}]"),
