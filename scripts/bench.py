@@ -33,7 +33,7 @@ OUT: Final = Path(__file__).resolve().parent.parent / "docs" / "bench.md"
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much is measured; times in seconds."""
+    """How much is measured; times in seconds, `approvals` in each round."""
 
     rounds: int
     warm: float
@@ -46,8 +46,8 @@ class Plan:
 
 
 PLANS: Final = {
-    "full": Plan(5, 0.5, 3.0, 1.0, 300, 2_000, 5.0, 2.0),
-    "quick": Plan(2, 0.2, 0.7, 0.4, 50, 300, 1.0, 0.5),
+    "full": Plan(5, 0.5, 3.0, 1.0, 100, 2_000, 5.0, 2.0),
+    "quick": Plan(2, 0.2, 0.7, 0.4, 30, 300, 1.0, 0.5),
     "smoke": Plan(1, 0.05, 0.15, 0.1, 3, 20, 0.2, 0.1),
 }
 
@@ -62,6 +62,7 @@ class Bench:
     traffic: defaultdict[tuple[str, int, str], list[Loaded]] = field(
         default_factory=lambda: defaultdict(list)
     )
+    alone: defaultdict[str, list[list[float]]] = field(default_factory=lambda: defaultdict(list))
     held: dict[str, Held] = field(default_factory=dict)
 
     def way(self, scheme: str, proxy: sides.Proxy | None) -> Way:
@@ -74,10 +75,11 @@ class Bench:
     def measure_traffic(self) -> int:
         """Every side in every round; returns how many entries the ledgers hold afterwards."""
         with ExitStack() as stack:
+            ours = stack.enter_context(sides.sluice("fast", self.folder, self.upstream))
             proxies: dict[str, sides.Proxy | None] = {
                 DIRECT: None,
                 STOCK: stack.enter_context(sides.mitmdump(self.folder, self.upstream)),
-                SLUICE: stack.enter_context(sides.sluice("fast", self.folder, self.upstream)),
+                SLUICE: ours,
                 STRICT: stack.enter_context(
                     sides.sluice("strict", self.folder, self.upstream, "--record", "strict")
                 ),
@@ -86,6 +88,8 @@ class Bench:
                 say(f"traffic, round {at + 1} of {self.plan.rounds}")
                 for scheme, connections, side in self._turns(at):
                     self._run(scheme, connections, side, proxies[side])
+                for scheme in SCHEMES:
+                    self.alone[scheme].append(approvals(ours, self.way(scheme, ours), self.plan.approvals))
         return sum(sides.entries(self.folder / name) for name in ("fast", "strict"))
 
     def _turns(self, at: int) -> Iterator[tuple[str, int, str]]:
@@ -101,20 +105,24 @@ class Bench:
         self.traffic[scheme, connections, side].append(run)
 
     def measure_holds(self, scheme: str) -> None:
-        """Approvals alone, then many holds and approvals among them; then approvals under full load."""
+        """Many holds and approvals among them; then approvals under full load; in fresh proxies."""
         plan = self.plan
         say(f"{plan.holds} holds, {scheme}")
-        with sides.sluice(f"holds-{scheme}", self.folder, self.upstream) as proxy:
+        with (
+            sides.sluice(f"holds-{scheme}", self.folder, self.upstream) as proxy,
+            waiting(
+                proxy, self.way(scheme, proxy), plan.holds, settled=plan.settled, watched=plan.watched
+            ) as kept,
+        ):
             way = self.way(scheme, proxy)
-            alone = approvals(proxy, way, plan.approvals)
-            with waiting(proxy, way, plan.holds, settled=plan.settled, watched=plan.watched) as kept:
-                among = approvals(proxy, way, plan.approvals)
+            among = [approvals(proxy, way, plan.approvals) for _ in range(plan.rounds)]
         with (
             sides.sluice(f"busy-{scheme}", self.folder, self.upstream) as proxy,
             sides.busy(self.folder, self.way(scheme, proxy), MANY),
         ):
-            busy = approvals(proxy, self.way(scheme, proxy), plan.approvals // 3)
-        self.held[scheme] = Held(alone, among, busy, kept)
+            way, count = self.way(scheme, proxy), max(1, plan.approvals // 5)
+            busy = [approvals(proxy, way, count) for _ in range(plan.rounds)]
+        self.held[scheme] = Held(self.alone[scheme], among, busy, kept)
 
 
 def measured(plan: Plan) -> Found:

@@ -69,8 +69,8 @@ def test_a_ratio_compares_within_each_round(part) -> None:
 def test_a_busy_moment_does_not_decide_about_a_percentile(part) -> None:
     quiet, moment = [1.0] * 99 + [2.0], [1.0] * 50 + [80.0] * 50
 
-    assert part("table").steady([*quiet, *moment, *quiet], 99) == 1.0
-    assert part("table").steady([*moment, *moment, *quiet], 99) == 80.0
+    assert part("table").steady([quiet, moment, quiet], 99) == 1.0
+    assert part("table").steady([moment, moment, quiet], 99) == 80.0
 
 
 def test_what_was_not_measured_is_no_number(part) -> None:

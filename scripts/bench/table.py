@@ -26,13 +26,9 @@ def ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
     return median([one / other for one, other in zip(ours, theirs, strict=True) if other])
 
 
-def steady(values: Sequence[float], percent: float, rounds: int = 3) -> float:
-    """
-    The percentile of each of so many rounds, which follow one another, and of these the median:
-    what a busy moment does, it does to one of them.
-    """
-    size = math.ceil(len(values) / rounds) or 1
-    return median([percentile(values[at : at + size], percent) for at in range(0, len(values), size)])
+def steady(rounds: Sequence[Sequence[float]], percent: float) -> float:
+    """The percentile of each round, and of these the median: a busy moment is one round's alone."""
+    return median([percentile(values, percent) for values in rounds])
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
