@@ -147,7 +147,8 @@ HOSTS = st.sampled_from(
 PATHS = st.sampled_from(
     ["/", "/graphql", "/v1.0/$batch", "/batch", "/_bulk", "/mcp", "/v1/x", "/api/v1/pods/x",
      "/v3/x.org/messages", "/gmail/v1/users/me/messages/send", "/v2/email/outbound-emails", "/x?query={a}",
-     "/x?Action=B&batch=[]", "/apis/a.b/v1/namespaces/n/things/t/exec", "/service/S/operation/O", "/v1.0/me/sendMail"]
+     "/x?Action=B&batch=[]", "/apis/a.b/v1/namespaces/n/things/t/exec", "/service/S/operation/O",
+     "/v1.0/me/sendMail"]
 )  # fmt: skip
 KINDS = st.sampled_from(
     ["application/json", FORM, "multipart/form-data; boundary=b", "multipart/mixed; boundary=b", "text/xml",
