@@ -273,7 +273,7 @@ class Exchange(layer.Layer):
             if self.gone is not None:
                 yield from self._unsent(_LEFT)
                 return None
-            if upstream.connected:
+            if self.peer.http is not None and self.peer.http.takes(upstream, self.stream_id):
                 return upstream  # type: ignore[no-any-return]
         yield from self._unreached("upstream closes its connections at once")
         return None

@@ -60,6 +60,10 @@ class Http1Client(HttpConnection):
         if self._reserved == stream_id:
             self._reserved = None
 
+    def takes(self, stream_id: int) -> bool:
+        """Whether the request of `stream_id` can leave now."""
+        return self._reserved == stream_id and self.state is not Reading.CLOSED
+
     def _handle_event(self, event: io.Event) -> Commands[None]:
         if self.state is Reading.CLOSED:
             return

@@ -220,16 +220,40 @@ class Http2Client(_Windows, _http2.Http2Client):
         super().__init__(context)
         # What still comes for a stream that was forgotten is for nobody: number 0.
         self.their_stream_id = defaultdict(int)
+        self._reserved: set[int] = set()
 
     def forget(self, stream_id: int) -> None:
         """The exchange is over."""
+        self.unreserve(stream_id)
         self.their_stream_id.pop(self.our_stream_id.pop(stream_id, 0), None)
 
     @property
-    def free(self) -> bool:
-        """Whether one more request fits, so that none waits in here unseen."""
+    def _room(self) -> int:
+        """How many more streams upstream takes now."""
         limit = self.provisional_max_concurrency or self.h2_conn.remote_settings.max_concurrent_streams
-        return bool(self.h2_conn.open_outbound_streams < limit)
+        return int(limit - self.h2_conn.open_outbound_streams)
+
+    @property
+    def free(self) -> bool:
+        """Whether one more request fits beside those that are about to leave."""
+        return self._room > len(self._reserved)
+
+    def reserve(self, stream_id: int) -> None:
+        """Keep room for the request of `stream_id`, which is about to leave."""
+        self._reserved.add(stream_id)
+
+    def unreserve(self, stream_id: int) -> None:
+        """The request of `stream_id` has left, or is not going to leave here after all."""
+        self._reserved.discard(stream_id)
+
+    def takes(self, stream_id: int) -> bool:
+        """
+        Whether the request of `stream_id` can leave now.
+
+        One that cannot would wait in here unseen, and leave even for an agent that has gone:
+        upstream may have lowered its limit since the room was kept.
+        """
+        return stream_id in self._reserved and self._room > 0
 
     def asked_as(self, stream_id: int) -> int:
         """The agent's number for one of our streams."""
@@ -241,8 +265,10 @@ class Http2Client(_Windows, _http2.Http2Client):
     def _handle_event(self, event: io.Event) -> Commands[None]:
         if isinstance(event, Acknowledge):
             yield from self._acknowledge(event.streams)
-        else:
-            yield from super()._handle_event(event)
+            return
+        if isinstance(event, Released):
+            self.unreserve(event.stream_id)
+        yield from super()._handle_event(event)
 
     def _handle_event2(self, event: io.Event) -> Commands[None]:
         if isinstance(event, Released):

@@ -124,22 +124,24 @@ class GateLayer(layer.Layer):
             elif isinstance(speaker, Http2Client):
                 speaker.forget(exchange.stream_id)
 
+    def takes(self, upstream: Server, stream_id: int) -> bool:
+        """Whether the request of `stream_id` can leave on the connection that it was given."""
+        speaker = self.speakers.get(upstream)
+        return (
+            upstream.connected and isinstance(speaker, Http1Client | Http2Client) and speaker.takes(stream_id)
+        )
+
     # Upstream connections
 
     def _connect(self, command: Connect) -> Commands[None]:
         exchange = self._asking[command]
         stream_id = exchange.stream_id if isinstance(exchange, Exchange) else 0
         for connection, speaker in self.speakers.items():
-            if isinstance(connection, Server) and self._fits(connection, command) and connection.connected:
-                if isinstance(speaker, Http2Client):
-                    if not speaker.free:
-                        continue
-                elif isinstance(speaker, Http1Client):
-                    if not speaker.free or self.peer.stale(connection):
-                        continue
-                    speaker.reserve(stream_id)
-                else:
-                    continue
+            if not isinstance(connection, Server) or not isinstance(speaker, Http1Client | Http2Client):
+                continue
+            speaker.unreserve(stream_id)
+            if self._ready(connection, speaker, command):
+                speaker.reserve(stream_id)
                 yield from self._to(self._asking.pop(command), Connected(command, (connection, "")))
                 return
         for connection, waiting in self._waiting.items():
@@ -147,6 +149,12 @@ class GateLayer(layer.Layer):
                 waiting.append(command)
                 return
         yield from self._dial(command)
+
+    def _ready(self, connection: Server, speaker: Http1Client | Http2Client, command: Connect) -> bool:
+        """Whether a request can leave on a connection that is open already."""
+        if not (self._fits(connection, command) and connection.connected and speaker.free):
+            return False
+        return isinstance(speaker, Http2Client) or not self.peer.stale(connection)
 
     @staticmethod
     def _fits(connection: Server, command: Connect) -> bool:
