@@ -54,7 +54,9 @@ GETS_THAT_WAIT = {
     "slack-messages",
     "slack-webhooks",
     "stripe-key-in-the-query",
+    "hooks-by-address",
     "telegram-acts",
+    "telegram-messages",
 }
 
 
