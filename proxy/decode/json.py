@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Collection, Mapping
+from functools import cache
 from typing import Final, NoReturn
 
 from proxy.action import ABSENT, Document, Field, Reading, Values
@@ -125,33 +127,49 @@ def document(tree: Tree) -> Document:
     An object where a value was expected, and a key that differs from the name only in its
     case (some servers take it for the same), are values that cannot be read.
     """
+    spelled = cache(lambda: _spellings(tree))
 
     def read(name: Field) -> Reading:
-        found: list[str | None] = []
-        waiting: list[tuple[Tree, int]] = [(tree, 0)]
-        while waiting:
-            value, at = waiting.pop()
-            match value:
-                case list():
-                    waiting += [(item, at) for item in reversed(value)]
-                case dict() if at < len(name):
-                    _step(value, name[at], at, waiting, found)
-                case _ if at < len(name):
-                    pass  # a scalar where an object was expected: the name is not there
-                case _:
-                    found.append(_scalar(value))
-        return Values(tuple(found)) if found else ABSENT
+        level, twisted = _values([tree]), 0
+        for step in name:
+            # Most names stand nowhere in a body: then nothing is walked, however large it is.
+            spellings = spelled().get(step.lower(), _NOWHERE)
+            others = {key for key in spellings if key != step and len(key) == len(step)}
+            objects = [value for value in level if isinstance(value, dict)] if spellings else []
+            if others:
+                twisted += sum(key in others for value in objects for key in value)
+            level = _values([value[step] for value in objects if step in value])
+        found = (*(None,) * twisted, *map(_scalar, level))
+        return Values(found) if found else ABSENT
 
     return read
 
 
-def _step(
-    value: dict[str, Tree], step: str, at: int, waiting: list[tuple[Tree, int]], found: list[str | None]
-) -> None:
-    if step in value:
-        waiting.append((value[step], at + 1))
-    folded = step.lower()
-    found += [None for key in value if key != step and len(key) == len(step) and key.lower() == folded]
+_NOWHERE: Final = frozenset[str]()
+
+
+def _spellings(tree: Tree) -> Mapping[str, Collection[str]]:
+    """Every key of a body, by its lower case."""
+    keys: set[str] = set()
+    waiting = [tree]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            keys.update(value)
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+    found: dict[str, list[str]] = {}
+    for key in keys:
+        found.setdefault(key.lower(), []).append(key)
+    return found
+
+
+def _values(level: list[Tree]) -> list[Tree]:
+    """What stands there once arrays are walked, in order."""
+    while any(isinstance(value, list) for value in level):
+        level = [one for value in level for one in (value if isinstance(value, list) else (value,))]
+    return level
 
 
 def _scalar(value: Tree) -> str | None:
