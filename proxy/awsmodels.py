@@ -11,6 +11,7 @@ import gzip
 import importlib.util
 import json
 import threading
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -18,6 +19,7 @@ from typing import Final
 from proxy.decode.aws_hosts import Endpoint
 from proxy.decode.aws_routes import NO_SERVICES, Route, Service, Services, route
 
+_GZIP: Final = 16 + zlib.MAX_WBITS
 _METADATA: Final = 4_096
 _MAX_MODEL: Final = 64 * 1024 * 1024
 
@@ -42,43 +44,40 @@ class Models:
 
     def find(self, endpoint: Endpoint) -> Service | None:
         """The routes at an endpoint; None for a service that is unknown or speaks no REST."""
-        with self._lock:
-            name = endpoint.service
-            if name not in self._services:
-                files = self._by_endpoint().get(name, [])
-                routes = [one for file in files for one in _routes(file)]
+        name = endpoint.service
+        if name not in self._services:
+            with self._lock:
+                routes = [one for file in self._by_endpoint().get(name, []) for one in _routes(file)]
                 self._services[name] = Service(routes) if routes else None
-            return self._services[name]
-
-    def warm(self) -> None:
-        """Find out which file is whose (a tenth of a second or more), before the first request asks."""
-        with self._lock:
-            self._by_endpoint()
+        return self._services[name]
 
     def _by_endpoint(self) -> Mapping[str, list[Path]]:
         if self._files is None:
             files: dict[str, list[Path]] = {}
             for folder in sorted(self._data.iterdir()):
-                newest = max(folder.glob("*/service-2.json*"), default=None)
+                newest = _newest(folder)
                 if newest is not None and (prefix := _rest_endpoint(newest)):
                     files.setdefault(prefix, []).append(newest)
             self._files = files
         return self._files
 
 
-def _open(file: Path, limit: int) -> str:
-    if file.suffix == ".gz":
-        with gzip.open(file) as packed:
-            return packed.read(limit).decode("utf-8", "ignore")
-    with file.open("rb") as plain:
-        return plain.read(limit).decode("utf-8", "ignore")
+def _newest(folder: Path) -> Path | None:
+    """The model of a service's latest version, packed as it is installed."""
+    try:
+        latest = max(folder.iterdir(), default=None)
+    except NotADirectoryError:
+        return None
+    return None if latest is None else latest / "service-2.json.gz"
 
 
 def _rest_endpoint(file: Path) -> str | None:
     """The endpoint of a REST service, told by the first lines of its model."""
     try:
-        metadata = _object(_open(file, _METADATA), "metadata")
-    except (OSError, ValueError, EOFError):
+        with file.open("rb") as packed:
+            begins = zlib.decompressobj(_GZIP).decompress(packed.read(_METADATA), _METADATA)
+        metadata = _object(begins.decode("utf-8", "ignore"), "metadata")
+    except (OSError, ValueError, zlib.error):
         return None
     rest = str(metadata.get("protocol", "")).startswith("rest-")
     return str(metadata.get("endpointPrefix", "")) if rest else None
@@ -86,12 +85,13 @@ def _rest_endpoint(file: Path) -> str | None:
 
 def _routes(file: Path) -> Iterator[Route]:
     try:
-        operations = _object(_open(file, _MAX_MODEL), "operations")
-    except (OSError, ValueError, EOFError):
+        with gzip.open(file) as packed:
+            operations = _object(packed.read(_MAX_MODEL).decode("utf-8"), "operations")
+        for name, operation in operations.items():
+            http = operation["http"] if isinstance(operation, dict) else {}
+            yield route(name, http["method"], http["requestUri"])
+    except (OSError, ValueError, EOFError, KeyError, zlib.error):
         return
-    for name, operation in operations.items():
-        http = operation["http"] if isinstance(operation, dict) else {}
-        yield route(name, http["method"], http["requestUri"])
 
 
 def _object(text: str, key: str) -> dict[str, object]:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
 
-from proxy.action import Action, Field, Request, Values
+from proxy.action import Action, Field, Reading, Request, Values
 from proxy.chain import cut
 from proxy.decision import Decision, Outcome
 from proxy.decode import Unreadable
@@ -52,7 +52,7 @@ def decided(
         "host": cut(action.host, 300),
         "operation": cut(action.operation, 500),
     }
-    fields.update(_told(action))
+    fields.update(_for_replay(action))
     if verdict is not None:
         fields["effect"] = str(verdict.effect)
         if shadow:
@@ -66,7 +66,7 @@ def decided(
     return Draft("decided", fields, digest=decision.digest or None)
 
 
-def _told(action: Action) -> dict[str, object]:
+def _for_replay(action: Action) -> dict[str, object]:
     """What else is needed to judge the request again: `sluice policy replay` reads it."""
     told: dict[str, object] = {}
     if action.complete and action.unreadable is None:
@@ -175,7 +175,7 @@ def shown(action: Action, verdict: Verdict) -> dict[str, tuple[str, ...]]:
 
 
 def _texts(action: Action, name: Field) -> tuple[str, ...]:
-    found = action.read(name)
+    found = _anywhere(action, name)
     if not isinstance(found, Values):
         return ("‹unknown›",)
     if not found.items:
@@ -186,6 +186,16 @@ def _texts(action: Action, name: Field) -> tuple[str, ...]:
     )
     rest = len(found.items) - MAX_SHOWN
     return (*texts, f"… and {rest} more") if rest > 0 else texts
+
+
+def _anywhere(action: Action, name: Field) -> Reading:
+    """What an action says under a name: of a container, what its members say where itself says nothing."""
+    found = action.read(name)
+    if not action.members or (isinstance(found, Values) and found.items):
+        return found
+    inside = [_anywhere(member, name) for member in action.members]
+    items = tuple(item for one in inside if isinstance(one, Values) for item in one.items)
+    return Values(items) if items else found
 
 
 def reviewed(hold: Hold, review: Review) -> Draft:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from proxy import policy as room
+from proxy.awsmodels import models
 from proxy.cli import authoring
 from proxy.cli.parser import folder
 from proxy.control import ControlDesk
@@ -49,7 +50,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
 def _test(arguments: argparse.Namespace) -> int:
     paths = looked_at_paths(arguments.paths)
-    results = room.run_cases(room.load(paths), room.read_cases(paths))
+    results = room.run_cases(room.load(paths), room.read_cases(paths), _facts(None))
     if arguments.json:
         for one in results:
             print(json.dumps(_case_json(one)))
@@ -135,10 +136,10 @@ def _explain_lines(policy: room.Policy, facts: Facts, source: Path) -> int:
 def _facts(ledger: Path | None) -> Facts:
     """What a ledger says has been seen; without one nothing is first seen."""
     if ledger is None:
-        return Facts(ALL_SEEN)
+        return Facts(ALL_SEEN, services=models())
     with read.reading(ledger) as connection:
         decided = read.entries(connection, read.Filter(kinds=frozenset({"decided"})))
-        return Facts(seen.fold(fields for _, fields in decided))
+        return Facts(seen.fold(fields for _, fields in decided), services=models())
 
 
 def _headers(given: Iterable[str]) -> list[tuple[str, str]]:
@@ -202,4 +203,5 @@ VERBS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
     "lint": authoring.lint,
     "diff": authoring.diff,
     "replay": authoring.replayed,
+    "new": authoring.new,
 }

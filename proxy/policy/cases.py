@@ -14,9 +14,10 @@ from typing import Final
 from urllib.parse import quote_plus
 
 from proxy.action import Request
+from proxy.decode import Facts
 from proxy.errors import Problem, SluiceError
 from proxy.policy import asked, keys, shape
-from proxy.policy.asked import BODY_LIMIT
+from proxy.policy.asked import BODY_LIMIT, NO_FACTS
 from proxy.policy.evaluate import Policy
 from proxy.policy.keys import NAME, Keys
 from proxy.policy.operands import OperandError, literal
@@ -74,14 +75,18 @@ class Result:
 
 
 def run_cases(
-    policy: Policy, files: Mapping[str, bytes | str], *, body_limit: int = BODY_LIMIT
+    policy: Policy,
+    files: Mapping[str, bytes | str],
+    facts: Facts = NO_FACTS,
+    *,
+    body_limit: int = BODY_LIMIT,
 ) -> list[Result]:
     """The result of each case; SluiceError for files with mistakes, and where there is no case at all."""
-    return [_run(policy, case, body_limit) for case in load_cases(files)]
+    return [_run(policy, case, facts, body_limit) for case in load_cases(files)]
 
 
-def _run(policy: Policy, case: Case, body_limit: int) -> Result:
-    got = asked.answer(policy, case.request, body_limit=body_limit)
+def _run(policy: Policy, case: Case, facts: Facts, body_limit: int) -> Result:
+    got = asked.answer(policy, case.request, facts, body_limit=body_limit)
     return Result(case.name, case.expect, got.decision, case.rule, got.rules, got.why, case.at)
 
 
