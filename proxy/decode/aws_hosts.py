@@ -17,7 +17,7 @@ _SUFFIXES: Final = (
     ".api.amazonwebservices.eu",
     ".api.aws",
 )
-_REGION: Final = re.compile(r"[a-z]{2,4}(?:-[a-z]{2,6}){1,2}-\d{1,2}")
+_REGION: Final = re.compile(r"[a-z]{2,4}(?:-[a-z]{2,9}){1,2}-\d{1,2}")
 _S3: Final = re.compile(
     r"s3(?:-accelerate|-control|-fips|-accesspoint|-object-lambda|-outposts|-(?:[a-z]+-)+\d+)?"
 )
