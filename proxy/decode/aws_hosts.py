@@ -83,6 +83,8 @@ _IAM: Final = {
     "sms-voice.pinpoint": "sms-voice",
     "tagging": "tag",
 }
+# Endpoints below which an account's number is a label.
+_BY_ACCOUNT: Final = {"ddb": "dynamodb", "control-kinesis": "kinesis", "data-kinesis": "kinesis"}
 _FAMILIES: Final = re.compile(r"(bedrock|personalize|lakeformation|s3|chime)(?:-.*)?|.*-(chime)")
 
 
@@ -146,6 +148,6 @@ def _service(labels: list[str]) -> Endpoint | None:
     name = ".".join(labels)
     if len(labels) == 1 or name in _DOTTED:
         return Endpoint(name)
-    if len(labels) == 2 and last == "ddb" and labels[0].isdigit():
-        return Endpoint("dynamodb")
+    if len(labels) == 2 and last in _BY_ACCOUNT and labels[0].isdigit():
+        return Endpoint(_BY_ACCOUNT[last])
     return None
