@@ -128,7 +128,8 @@ def _decode(request: Request, facts: Facts, budget: _Budget, depth: int = 0) -> 
         "consequence": Values(does),
         "credential": Values(credentials),
     }
-    documents = message.documents(head, body) | formats.documents(head, body, decoded)
+    documents = message.documents(head, body)
+    documents |= formats.documents(head, body, decoded)
     documents |= {root: _of_any(members, root) for root in formats.ROOTS} if members else {}
     documents["first_seen"] = _first_seen(facts.seen, request, head.host, operation, credentials)
     return Action(
@@ -188,6 +189,8 @@ def _members(
     request: Request, decoded: tuple[Decoded, ...], facts: Facts, budget: _Budget, depth: int
 ) -> tuple[Action, ...]:
     """What a container carries; what cannot be opened stands for anything."""
+    if not decoded:
+        return ()
     sealed = any(one.sealed for one in decoded)
     inside = [member for one in decoded for member in one.members]
     if inside and (depth >= MAX_DEPTH or len(inside) > budget.members):
