@@ -10,7 +10,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from proxy.decode import Facts
 from proxy.policy import Policy, answer
+from proxy.policy.asked import NO_FACTS
 from proxy.policy.difference import Way
 from proxy.policy.lines import Given
 from proxy.policy.verdict import Effect
@@ -49,13 +51,15 @@ def _strictness(word: str) -> int:
     return Effect[word.upper()] if word in map(str, Effect) else _STRICTEST
 
 
-def of_requests(old: Policy, new: Policy, lines: Iterable[Given]) -> Iterator[Change]:
+def of_requests(
+    old: Policy, new: Policy, lines: Iterable[Given], facts: Facts = NO_FACTS
+) -> Iterator[Change]:
     """The answers to requests that are there in full; a line that is none is unknown to both."""
     for given in lines:
         if given.request is None:
             yield Change("", f"line {given.id}", UNKNOWN, UNKNOWN)
             continue
-        before, after = answer(old, given.request), answer(new, given.request)
+        before, after = (answer(policy, given.request, facts) for policy in (old, new))
         yield Change(
             given.request.method.decode("latin-1"),
             redact_url(given.request.url),

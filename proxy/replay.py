@@ -20,12 +20,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from proxy.action import ABSENT, UNKNOWN, Action, Document, Field, Reading, Values
-from proxy.decode import decode
+from proxy.action import ABSENT, UNKNOWN, Action, Document, Field, Reading, Request, Values
+from proxy.decode import Facts, decode
 from proxy.errors import SluiceError
 from proxy.ledger import Fields
 from proxy.ledger.seen import Seen
 from proxy.policy import Policy, request
+from proxy.policy.asked import NO_FACTS
 from proxy.policy.cover import rule_covers
 from proxy.policy.evaluate import Weighing
 from proxy.policy.rule import Rule
@@ -34,7 +35,9 @@ from proxy.policy.values import Truth
 from proxy.policy.verdict import Effect
 
 _MARK: Final = "‹secret "
-_STAND_IN: Final = "removed-from-the-ledger"
+STAND_IN: Final = "removed-from-the-ledger"
+"""What stands where a secret was."""
+
 # What the head alone tells, as far as the address is all there is of it.
 _TOLD: Final = frozenset({"query", "body", "first_seen"})
 
@@ -77,11 +80,12 @@ class Again:
         return self.rules[0] if self.rules else ""
 
 
-def recorded(entries: Iterable[tuple[Fields, bytes | None]]) -> Iterator[Recorded]:
+def recorded(entries: Iterable[tuple[Fields, bytes | None]], facts: Facts = NO_FACTS) -> Iterator[Recorded]:
     """
     The decisions among a ledger's entries, each with the payload beside it, oldest first.
 
-    Judge each before taking the next: what was first seen then is first seen only until then.
+    Judge each before taking the next: what was first seen then is first seen only until then. Of
+    `facts` only what is known of services is taken.
     """
     seen, waiting = Seen(), dict[str, bytes]()
     for fields, payload in entries:
@@ -89,11 +93,11 @@ def recorded(entries: Iterable[tuple[Fields, bytes | None]]) -> Iterator[Recorde
             case "held", str(hold) if payload is not None:
                 waiting[hold] = payload
             case "decided", hold:
-                yield _recorded(fields, waiting.pop(str(hold), None), seen)
+                yield _recorded(fields, waiting.pop(str(hold), None), seen, facts)
                 seen.add(fields)
 
 
-def _recorded(fields: Fields, payload: bytes | None, seen: Seen) -> Recorded:
+def _recorded(fields: Fields, payload: bytes | None, seen: Seen, facts: Facts) -> Recorded:
     word = _text(fields, "effect")
     rules = fields.get("rules")
     found = Recorded(
@@ -107,7 +111,8 @@ def _recorded(fields: Fields, payload: bytes | None, seen: Seen) -> Recorded:
     if found.effect is None:
         return replace(found, why="no policy was asked")
     try:
-        action, whole = _kept(fields, payload) if payload else (_address(fields, found), False)
+        asked, whole = kept(fields, payload) if payload else (addressed(fields), False)
+        action = decode(asked, facts) if payload else _address(fields, asked, facts)
     except (SluiceError, ValueError, TypeError, KeyError, AttributeError):
         return replace(found, why="what is kept of it is no request")
     if action.unreadable is not None:
@@ -125,34 +130,44 @@ def _text(fields: Fields, name: str) -> str:
 # -- what is kept ------------------------------------------------------------------------
 
 
-def _kept(fields: Fields, payload: bytes) -> tuple[Action, bool]:
-    """A held request out of its payload, and whether nothing of it is missing."""
-    kept = json.loads(payload)
-    note, removed = str(kept["note"]), bool(kept["removed"])
-    coding = next((value for name, value in kept["headers"] if name.lower() == "content-encoding"), "")
+def kept(fields: Fields, payload: bytes) -> tuple[Request, bool]:
+    """
+    A held request out of its payload, and whether nothing of it is missing.
+
+    Something stands in for each secret; the body is None where it is not kept whole. Raises
+    SluiceError, ValueError, TypeError or KeyError for what is no payload of ours.
+    """
+    found = json.loads(payload)
+    note, removed = str(found["note"]), bool(found["removed"])
+    coding = next((value for name, value in found["headers"] if name.lower() == "content-encoding"), "")
     plain = note == f"shown without its {coding} coding; " if coding else not note
     headers = [
         (name, _without_marks(value))
-        for name, value in kept["headers"]
+        for name, value in found["headers"]
         if not (plain and name.lower() == "content-encoding")
     ]
     asked = request(
         _text(fields, "method"),
-        _without_marks(kept["url"]),
+        _without_marks(found["url"]),
         headers,
-        _without_marks(kept["body"]).encode() if plain else b"",
+        _without_marks(found["body"]).encode() if plain else b"",
         agent=_text(fields, "agent") or None,
     )
-    action = decode(asked if plain else replace(asked, body=None))
-    return action, plain and not removed and not coding
+    return asked if plain else replace(asked, body=None), plain and not removed and not coding
 
 
-def _address(fields: Fields, found: Recorded) -> Action:
+def addressed(fields: Fields) -> Request:
     """A request of which only the address is kept; its body is known where there was none."""
-    asked = request(found.method, _without_marks(found.url), agent=found.agent or None)
-    empty = fields.get("body") == 0
-    action = decode(asked if empty else replace(asked, body=None))
-    rest = _always(ABSENT if empty else UNKNOWN)
+    asked = request(
+        _text(fields, "method"), _without_marks(_text(fields, "url")), agent=_text(fields, "agent") or None
+    )
+    return asked if fields.get("body") == 0 else replace(asked, body=None)
+
+
+def _address(fields: Fields, asked: Request, facts: Facts) -> Action:
+    """A request understood by its address alone: of its headers nothing is known but what is told."""
+    action = decode(asked, facts)
+    rest = _always(UNKNOWN if asked.body is None else ABSENT)
     documents = {name: read if name in _TOLD else rest for name, read in action.documents.items()}
     headers: dict[Field, Reading] = {("host",): action.read(("header", "host")), ("upgrade",): ABSENT}
     if fields.get("upgrade"):
@@ -171,7 +186,7 @@ def _always(reading: Reading) -> Document:
 def _without_marks(text: str) -> str:
     """Text in which something stands in for each secret that could stand in any address."""
     first, *pieces = text.split(_MARK)
-    return first + "".join(_STAND_IN + piece.partition("›")[2] for piece in pieces)
+    return first + "".join(STAND_IN + piece.partition("›")[2] for piece in pieces)
 
 
 def _known(action: Action, fields: Fields, seen: Seen, *, whole: bool) -> Action:
@@ -198,7 +213,7 @@ def _veiled(read: Document) -> Document:
         found = read(name)
         if not isinstance(found, Values):
             return found
-        return Values(tuple(None if item is None or _STAND_IN in item else item for item in found.items))
+        return Values(tuple(None if item is None or STAND_IN in item else item for item in found.items))
 
     return veiled
 

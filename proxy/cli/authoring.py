@@ -13,23 +13,28 @@ from typing import Any
 
 from proxy import chain
 from proxy import policy as room
+from proxy import replay as replay_room
+from proxy.action import Request
+from proxy.awsmodels import models
 from proxy.changes import UNKNOWN, Change, of_recorded, of_requests
+from proxy.decode import Facts
 from proxy.errors import Exit, fail
 from proxy.ledger import Fields, read
 from proxy.paths import looked_at_paths
+from proxy.policy import draft, openapi
 from proxy.policy.cases import Case, load_cases
 from proxy.policy.difference import Step, steps
 from proxy.policy.lines import read_requests
 from proxy.policy.lint import as_fields
-from proxy.render import change_line, emit, finding_lines, printer, replay_lines, step_line
-from proxy.replay import Replay, Tally, recorded, replay
+from proxy.render import change_line, emit, finding_lines, printer, replay_lines, step_line, visible
+from proxy.replay import STAND_IN, Replay, Tally, recorded, replay
 
 
 def lint(arguments: argparse.Namespace) -> int:
     """What loads and still looks like a mistake; 1 where there is anything."""
     paths = looked_at_paths(arguments.paths)
     policy = room.load(paths)
-    found = room.lint(policy, _cases(paths))
+    found = room.lint(policy, _cases(paths), _facts())
     if arguments.json:
         _print_json(map(as_fields, found))
     else:
@@ -58,10 +63,10 @@ def diff(arguments: argparse.Namespace) -> int:
         if not found:
             _say("the two mean the same")
     if arguments.ledger is not None:
-        _tell(of_recorded(old, new, recorded(_entries(arguments.ledger))), arguments)
+        _tell(of_recorded(old, new, recorded(_entries(arguments.ledger), _facts())), arguments)
     elif arguments.requests is not None:
         with _opened(arguments.requests) as lines:
-            _tell(of_requests(old, new, read_requests(lines)), arguments)
+            _tell(of_requests(old, new, read_requests(lines), _facts()), arguments)
     return int(Exit.YES)
 
 
@@ -112,7 +117,7 @@ def replayed(arguments: argparse.Namespace) -> int:
     """How many holds a policy would have added to a ledger's decisions, and removed."""
     policy = room.load(looked_at_paths(arguments.policy))
     was = room.load(looked_at_paths(arguments.was)) if arguments.was else None
-    found = replay(recorded(_entries(arguments.file)), policy, was)
+    found = replay(recorded(_entries(arguments.file), _facts()), policy, was)
     if arguments.json:
         _print_json(_replay_json(found))
     else:
@@ -138,6 +143,68 @@ def _replay_json(found: Replay) -> Iterator[dict[str, object]]:
 
 def _tally(tally: Tally) -> dict[str, object]:
     return {"added": tally.added, "removed": tally.removed, "unknown": tally.unknown}
+
+
+# -- new ---------------------------------------------------------------------------------
+
+
+def new(arguments: argparse.Namespace) -> int:
+    """Drafts of rules with their cases, as one policy file on stdout."""
+    if arguments.ledger is not None:
+        if arguments.id is None:
+            raise fail(
+                "no request is named",
+                fix="sluice policy new --ledger FILE ID; sluice ledger show has the ids",
+            )
+        asked = _request_of(arguments.ledger, arguments.id)
+        drafted = draft.write([draft.from_request(asked, STAND_IN, _facts())], _COMMENT, _facts())
+    else:
+        name = str(arguments.openapi)
+        with _opened(arguments.openapi) as file:
+            source = openapi.Source(
+                openapi.parse(file.read(openapi.MAX_BYTES + 1), name), arguments.server, _facts()
+            )
+        drafted = draft.write(
+            openapi.drafts(source, arguments.operation),
+            f"{_COMMENT}\nFrom {arguments.openapi.name}.",
+            _facts(),
+        )
+    sys.stdout.write(drafted.text)
+    _say(f"{drafted.rules} rules drafted, each with a case")
+    for why, count in drafted.left_out.items():
+        _say(f"{count} left out: {visible(why)}")
+    return int(Exit.YES)
+
+
+_COMMENT = "Drafted by sluice policy new: read each rule, and say in its why what your people should know."
+
+
+def _request_of(path: Path, id: str) -> Request:
+    """The request of an entry, as far as the ledger keeps it; `id` is any unique prefix."""
+    found: dict[str, tuple[Fields, bytes | None]] = {}
+    for fields, payload in _entries(path):
+        name = str(fields.get("hold") or fields.get("id") or "")
+        if (
+            fields.get("kind") in ("held", "decided")
+            and name.startswith(id)
+            and (payload or name not in found)
+        ):
+            found[name] = (fields, payload)
+    if len(found) != 1:
+        many = "no request" if not found else f"{len(found)} requests"
+        raise fail(
+            f"{many} in '{path}' with an id that begins with '{id}'", fix="sluice ledger show", exit=Exit.NO
+        )
+    ((fields, payload),) = found.values()
+    try:
+        return replay_room.kept(fields, payload)[0] if payload else replay_room.addressed(fields)
+    except (ValueError, TypeError, KeyError):
+        raise fail(f"what the ledger keeps of '{id}' is no request", exit=Exit.NO) from None
+
+
+def _facts() -> Facts:
+    """What is known of services beside a request; nothing is first seen."""
+    return Facts(services=models())
 
 
 # -- files -------------------------------------------------------------------------------

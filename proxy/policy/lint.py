@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from proxy.decode import Facts
 from proxy.errors import Problem
-from proxy.policy.asked import answer
+from proxy.policy.asked import NO_FACTS, answer
 from proxy.policy.cases import Case
 from proxy.policy.cover import contradiction, excepted_whole, rule_covers, wider_than
 from proxy.policy.evaluate import Policy
@@ -48,7 +49,7 @@ class Finding:
     problem: Problem
 
 
-def lint(policy: Policy, cases: Iterable[Case] | None) -> list[Finding]:
+def lint(policy: Policy, cases: Iterable[Case] | None, facts: Facts = NO_FACTS) -> list[Finding]:
     """
     Everything found, in the order of files and lines.
 
@@ -56,7 +57,7 @@ def lint(policy: Policy, cases: Iterable[Case] | None) -> list[Finding]:
     """
     found = [one for rule in policy.rules for one in _of_rule(rule, policy)]
     found += _duplicates(policy.rules)
-    found += _untested(policy, cases)
+    found += _untested(policy, cases, facts)
     return sorted(found, key=lambda one: place(one.problem.where))
 
 
@@ -211,7 +212,7 @@ def _duplicates(rules: Iterable[Rule]) -> Iterator[Finding]:
 # -- cases -------------------------------------------------------------------------------
 
 
-def _untested(policy: Policy, cases: Iterable[Case] | None) -> Iterator[Finding]:
+def _untested(policy: Policy, cases: Iterable[Case] | None, facts: Facts) -> Iterator[Finding]:
     if cases is None:
         if policy.rules:
             yield Finding(
@@ -224,7 +225,7 @@ def _untested(policy: Policy, cases: Iterable[Case] | None) -> Iterator[Finding]
                 ),
             )
         return
-    fired = _fired(policy, cases)
+    fired = _fired(policy, cases, facts)
     for rule in policy.rules:
         beyond = any(line.field[0] in _BEYOND_CASES for line in rule.match)
         if rule.name not in fired and not beyond:
@@ -237,10 +238,10 @@ def _untested(policy: Policy, cases: Iterable[Case] | None) -> Iterator[Finding]
             )
 
 
-def _fired(policy: Policy, cases: Iterable[Case]) -> set[str]:
+def _fired(policy: Policy, cases: Iterable[Case], facts: Facts) -> set[str]:
     fired: set[str] = set()
     for case in cases:
-        found = answer(policy, case.request)
+        found = answer(policy, case.request, facts)
         fired.update(found.rules)
         if found.verdict is not None:
             fired.update(rule.name for rule in policy.read(found.action).certain)
