@@ -21,7 +21,11 @@ class Resolve:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """The flags of `sluice up`, checked in form but not yet against the world. Sizes in bytes."""
+    """
+    The flags of `sluice up`, checked in form but not yet against the world.
+
+    Sizes are in bytes, times in seconds.
+    """
 
     policy: tuple[Path, ...]
     host: str
@@ -37,3 +41,6 @@ class Config:
     reload: str = "ask"
     strict: bool = False
     review_group: str | None = None
+    witnesses: tuple[str, ...] = ()
+    max_unanchored: float = 300.0
+    keep_payloads: float | None = None

@@ -39,6 +39,7 @@ class Board:
         self.locked = locked
         self.reload: Reload | None = None
         self.ledger_error: Callable[[], str] = lambda: ""
+        self.witness_error: Callable[[], str] = lambda: ""
         self._waiting: dict[str, HoldView] = {}
         self._ended: OrderedDict[str, HoldView] = OrderedDict()
         self._readers: set[asyncio.Queue[Change | None]] = set()
@@ -84,6 +85,7 @@ class Board:
             refused=counts.refused,
             ledger_error=self.ledger_error(),
         )
+            witness_error=self.witness_error(),
 
     def snapshot(self) -> Snapshot:
         """Pending holds, oldest first, and the status."""

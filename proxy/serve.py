@@ -33,10 +33,10 @@ from proxy.decode import Facts
 from proxy.desk import Board, LocalDesk
 from proxy.errors import fail
 from proxy.gate.embedding import Gate, GateConfig
+from proxy.evidence import Evidence
 from proxy.ledger import read
 from proxy.ledger.opening import Recovered
 from proxy.ledger.seen import Seen, fold
-from proxy.ledger.sqlite import SqliteLedger
 from proxy.policy import load
 from proxy.policy.files import load_document
 from proxy.reload import Reload
@@ -65,6 +65,7 @@ class Running:
     guard: Guard
     reviewers: Reviewers
 
+    vkey: str
     def ready_line(self) -> str:
         """What `up --no-console` prints once."""
         line = {
@@ -125,7 +126,9 @@ async def running(config: Config) -> AsyncIterator[Running]:
     policy = load(config.policy)
     reviewers = load_reviewers(config_folder(os.environ) / "reviewers.yaml")
     async with AsyncExitStack() as stack:
-        ledger, recovered = await SqliteLedger.open(config.ledger, started=_started(config, policy.digest))
+        evidence = Evidence(config)
+        stack.push_async_callback(evidence.close)
+        ledger, recovered = await evidence.open(_started(config, policy.digest))
         why = ["an error"]
         stack.push_async_callback(lambda: ledger.close(why[0]))
         _say_what_was_left(recovered)
@@ -152,6 +155,8 @@ async def running(config: Config) -> AsyncIterator[Running]:
         board = Board(admission, proxy=url)
         board.ledger_error = lambda: ledger.trouble
         guard = Guard(board.status_changed)
+        board.witness_error = lambda: evidence.trouble
+        evidence.start(board.status_changed)
         board.locked = lambda: guard.locked
         await _watch_policy(stack, config, board)
         control = ControlServer(
@@ -159,7 +164,7 @@ async def running(config: Config) -> AsyncIterator[Running]:
         )
         await control.open(group)
         stack.push_async_callback(control.close)
-        yield Running(url, control.path, gate.ca_pem, board, guard, reviewers)
+        yield Running(url, control.path, gate.ca_pem, board, guard, reviewers, ledger.vkey)
         why[0] = "stopped"
 
 
@@ -175,6 +180,7 @@ async def run_console_or_wait(config: Config, console: Console | None) -> None:
         loop.add_signal_handler(number, stop.set)
     async with running(config) as gate:
         if console is None:
+        print(f"sluice: the ledger is signed by {gate.vkey}; whoever verifies it pins this", file=sys.stderr)
             print(gate.ready_line(), flush=True)
             await stop.wait()
             return

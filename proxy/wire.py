@@ -84,7 +84,8 @@ class Status:
     without goodbye). `policy_change` is the difference of a changed policy that waits to be
     taken and `policy_next` its digest (hex), `policy_error` the problems of one that does not
     load; all empty otherwise.
-    `paused` names the agents that are paused, ``*`` for all.
+    `paused` names the agents that are paused, ``*`` for all. `witness_error` says which witnesses
+    do not keep what they are sent.
     """
 
     proxy: str
@@ -99,6 +100,7 @@ class Status:
     held: int = 0
     refused: int = 0
     ledger_error: str = ""
+    witness_error: str = ""
 
 
 @dataclass(frozen=True, slots=True)

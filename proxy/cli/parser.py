@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from proxy import __version__
+from proxy.cli import parser_ledger
 from proxy.config import Config, Resolve
 from proxy.errors import fail
 from proxy.state import state_folder
@@ -131,6 +132,7 @@ def _gate_flags(parser: argparse.ArgumentParser) -> None:
         help="allowed requests wait for the disk too (strict)",
     )
     add("--review-group", metavar="GROUP", help="members of this group may review")
+    parser_ledger.add_to_gate(parser)
 
 
 def _running(verbs: Verbs) -> None:
@@ -257,36 +259,24 @@ def _comparing(inner: Verbs) -> None:
     replay.add_argument(
         "--was", type=Path, action="append", default=[], metavar="PATH", help="what was in force; repeatable"
     )
+    new = _verb(inner, "new", "a draft rule and its case, from a request or an API's description")
+    of = new.add_mutually_exclusive_group(required=True)
+    of.add_argument("--ledger", type=Path, metavar="FILE", help="from the request ID of this ledger")
+    of.add_argument(
+        "--openapi", type=Path, metavar="FILE", help="from an OpenAPI 3 description, JSON or YAML"
+    )
+    new.add_argument(
+        "--operation", default="", metavar="ID", help="only this one, by its operationId or as 'POST /path'"
+    )
+    new.add_argument("--server", default="", metavar="URL", help="where the API is, if FILE does not say so")
+    new.add_argument("id", nargs="?", metavar="ID", help="any unique prefix of a decision's or a hold's id")
 
 
 def _ledger(verbs: Verbs) -> None:
-    inner = _verb(verbs, "ledger", "show, verify and export the ledger").add_subparsers(
+    inner = _verb(verbs, "ledger", "show, verify, prove and export the ledger").add_subparsers(
         dest="action", metavar="ACTION", required=True, parser_class=Parser
     )
-    show = _verb(inner, "show", "the entries, newest last", state=True, json=True)
-    show.add_argument("--follow", action="store_true", help="go on as entries come")
-    verify = _verb(
-        inner,
-        "verify",
-        "prove that nothing was changed: exit 1 names the first bad entry",
-        state=True,
-        json=True,
-    )
-    export = _verb(inner, "export", "write the entries out", state=True)
-    for verb in (show, verify, export):
-        verb.add_argument(
-            "file", nargs="?", type=Path, metavar="FILE", help="default: ledger.db in the state folder"
-        )
-    export.add_argument(
-        "--format",
-        choices=("jsonl", "csv"),
-        default="jsonl",
-        help="jsonl verifies by itself; csv is for reading",
-    )
-    export.add_argument("-o", dest="output", type=Path, metavar="OUT", help="default: standard output")
-    export.add_argument(
-        "--kind", action="append", default=[], metavar="KIND", help="only entries of this kind; repeatable"
-    )
+    parser_ledger.add(lambda name, help, json: _verb(inner, name, help, state=True, json=json))
 
 
 # -- values ----------------------------------------------------------------------------

@@ -100,6 +100,8 @@ def _banners(scene: Scene, names: set[str]) -> Iterator[Text]:
         yield _banner("PAUSED, p resumes", whom)
     if status.ledger_error:
         yield _banner("LEDGER", status.ledger_error)
+    if status.witness_error:
+        yield _banner("WITNESS", status.witness_error)
     if status.policy_error:
         yield _banner("POLICY DOES NOT LOAD", f"nothing changed: {status.policy_error}")
     if status.policy_next and scene.mode is not Mode.POLICY:

@@ -86,7 +86,7 @@ class Shelf:
         self.sizes = array("Q")
         self.roots = bytearray()
         self.unreadable = 0
-        self.others: dict[str, int] = {}
+        self.others: dict[str, tuple[int, bytes]] = {}
         self.at = 0
         self.matched = 0
         self.matched_time: str | None = None
@@ -100,7 +100,7 @@ class Shelf:
             if checkpoint is None:
                 self.unreadable += 1
             elif checkpoint.origin != origin:
-                self._other(checkpoint)
+                self._other(checkpoint, kept.note or b"")
             elif not self._is_last(checkpoint):
                 self.sizes.append(checkpoint.size)
                 self.roots += checkpoint.root
@@ -108,9 +108,10 @@ class Shelf:
             raise fail(f"'{self.place.name}' keeps more than {LIMIT} checkpoints", fix="give a part of them")
         self._sort()
 
-    def _other(self, checkpoint: Checkpoint) -> None:
-        if checkpoint.origin in self.others or len(self.others) < _EVIDENCE:
-            self.others[checkpoint.origin] = max(checkpoint.size, self.others.get(checkpoint.origin, 0))
+    def _other(self, checkpoint: Checkpoint, note: bytes) -> None:
+        size, _ = self.others.get(checkpoint.origin, (0, b""))
+        if checkpoint.size >= size and (size or len(self.others) < _EVIDENCE):
+            self.others[checkpoint.origin] = checkpoint.size, note
 
     def _is_last(self, checkpoint: Checkpoint) -> bool:
         return (
@@ -201,7 +202,7 @@ def judge(shelf: Shelf, entries: int, keys: Sequence[Key], findings: Findings) -
     if shelf.wrong:
         _fork(shelf, keys, findings)
     size, time = _newest(shelf, keys, findings)
-    others = tuple(sorted(shelf.others.items()))
+    others = tuple(sorted((origin, size) for origin, (size, _) in shelf.others.items()))
     entry_time = shelf.matched_time if size else None
     return Compared(name, total, size, entry_time, time, shelf.unreadable, others)
 
@@ -263,3 +264,15 @@ def _checkpoint(note: bytes | None) -> Checkpoint | None:
 def shelves(places: Iterable[Place], origin: str) -> list[Shelf]:
     """Everything that places keep of one ledger."""
     return [Shelf(place, origin) for place in places]
+
+
+def signed_elsewhere(shelf: Shelf, public: bytes) -> dict[str, int]:
+    """Other ledgers whose heads the same key has signed: how many entries each had at least."""
+    found = {}
+    for origin, (size, note) in shelf.others.items():
+        try:
+            open_note(note, [Key(origin, SIGNED, public)])
+        except NoteError:
+            continue
+        found[origin] = size
+    return found

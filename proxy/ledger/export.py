@@ -14,14 +14,15 @@ import io
 import os
 import secrets
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from proxy.chain import Entry, canonical
+from proxy.chain import Entry, Head, canonical
 from proxy.errors import Exit, fail
 from proxy.ledger.read import EVERYTHING, Filter, bodies, entries, head, reading
+from proxy.ledger.removal import pruned_in
 
 COLUMNS: Final = (
     *("seq", "time", "kind", "agent", "method", "url", "operation", "decision", "by", "rule", "rules", "why"),
@@ -47,18 +48,40 @@ def export(path: Path, out: BinaryIO, format: str, wanted: Filter = EVERYTHING) 
     raise fail(f"'{format}' is no format for an export", fix="use jsonl or csv", exit=Exit.WRONG)
 
 
+def archive(path: Path, target: Path, before: int) -> bytes:
+    """
+    Write the entries below a number as a jsonl that verifies by itself; its SHA-256.
+
+    A file that is there already is not replaced. Raises SluiceError.
+    """
+    with reading(path) as connection:
+        row = connection.execute("SELECT hash FROM entry WHERE seq = ?", (before - 1,)).fetchone()
+        if row is None:
+            raise fail(f"there is no entry {before - 1}", fix="sluice ledger show", exit=Exit.NO)
+        if target.exists():
+            raise fail(f"'{target}' is there already", fix="name another file with --archive")
+        pieces = _jsonl(connection, EVERYTHING, Head(before - 1, row[0]))
+        _whole(target, lambda out: _write(out, pieces))
+    with target.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
+
+
 def export_to(path: Path, target: Path, format: str, wanted: Filter = EVERYTHING) -> int:
     """
     As `export`, into a file that only its owner reads.
 
     It has its name once it is whole; until then, and after an error, what was there is there.
     """
+    return _whole(target, lambda out: export(path, out, format, wanted))
+
+
+def _whole(target: Path, write: Callable[[BinaryIO], int]) -> int:
     part = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
     try:
         with os.fdopen(
             os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600), "wb"
         ) as out:
-            count = export(path, out, format, wanted)
+            count = write(out)
             out.flush()
             os.fsync(out.fileno())
         part.replace(target)
@@ -84,27 +107,40 @@ def _write(out: BinaryIO, pieces: Iterator[_Piece]) -> int:
     return count
 
 
-def _jsonl(connection: sqlite3.Connection, wanted: Filter) -> Iterator[_Piece]:
-    end = head(connection)
-    said = wanted.said
-    yield from _filtered(connection, wanted, end.seq) if said else _verbatim(connection, end.seq)
-    last = {"count": end.seq + 1, "filters": said, "head": end.hash.hex(), "kind": "exported", "self": ""}
-    last["self"] = hashlib.sha256(canonical(last)).hexdigest()
-    yield canonical(last) + b"\n", 0
+def _jsonl(connection: sqlite3.Connection, wanted: Filter, end: Head | None = None) -> Iterator[_Piece]:
+    last, gone, said = end or head(connection), _pruned_line(connection), wanted.said
+    yield from (
+        _filtered(connection, wanted, last.seq, gone) if said else _verbatim(connection, last.seq, gone)
+    )
+    if end is not None:
+        said = {"before": end.seq + 1}
+    line = {"count": last.seq + 1, "filters": said, "head": last.hash.hex(), "kind": "exported", "self": ""}
+    line["self"] = hashlib.sha256(canonical(line)).hexdigest()
+    yield canonical(line) + b"\n", 0
 
 
-def _verbatim(connection: sqlite3.Connection, end: int) -> Iterator[_Piece]:
+def _pruned_line(connection: sqlite3.Connection) -> bytes:
+    """What stands after the genesis where entries were pruned: how many, and the tree over them."""
+    pruned = pruned_in(connection)
+    return b"" if pruned is None else canonical({**pruned.fields, "kind": "omitted"}) + b"\n"
+
+
+def _verbatim(connection: sqlite3.Connection, end: int, gone: bytes) -> Iterator[_Piece]:
     for page in bodies(connection, end):
-        yield b"".join(b"%b\n" % _bytes(body) for body in page), len(page)
+        first, *rest = (b"%b\n" % _bytes(body) for body in page)
+        yield b"".join([first, gone, *rest]), len(page)
+        gone = b""
 
 
-def _filtered(connection: sqlite3.Connection, wanted: Filter, end: int) -> Iterator[_Piece]:
+def _filtered(connection: sqlite3.Connection, wanted: Filter, end: int, gone: bytes) -> Iterator[_Piece]:
     """One line for each run that is left out, however long: it is written as it is read."""
     omitting = False
     for entry, fields in entries(connection, last=end):
         if entry.seq == 0 or wanted.admits(fields):
             yield (b'"],"kind":"omitted"}\n' if omitting else b"") + entry.body + b"\n", 1
             omitting = False
+            if entry.seq == 0:
+                yield gone, 0
         else:
             yield (b'","' if omitting else b'{"hashes":["') + entry.hash.hex().encode(), 0
             omitting = True

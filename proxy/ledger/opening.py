@@ -15,7 +15,19 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from proxy import __version__
-from proxy.chain import HASH, NOTHING, PAYLOAD_TAG, PROFILE, REQUEST_TAG, Findings, Head, Links, extend, stamp
+from proxy.chain import (
+    HASH,
+    NOTHING,
+    PAYLOAD_TAG,
+    PROFILE,
+    REQUEST_TAG,
+    Findings,
+    Head,
+    Links,
+    check,
+    extend,
+    stamp,
+)
 from proxy.chain import commitment as committed
 from proxy.chain import moment as moment_of
 from proxy.errors import Exit, SluiceError, fail
@@ -73,7 +85,7 @@ def prepare(path: Path, key: Path, now: int) -> Ready:
     inspect(path)
     new = not path.exists()
     if new:
-        _make(path, make_key(key), now)
+        make_ledger(path, make_key(key), now)
     try:
         with reading(path) as connection:
             old = version_of(connection) == 1
@@ -93,8 +105,12 @@ def prepare(path: Path, key: Path, now: int) -> Ready:
         ) from None
 
 
-def _make(path: Path, private: Ed25519PrivateKey, now: int) -> None:
-    """The first entry says which ledger this is, how its entries are hashed, and who signs its head."""
+def make_ledger(path: Path, private: Ed25519PrivateKey, now: int, more: Fields | None = None) -> Key:
+    """
+    A new ledger; returns the key that its head is signed with.
+
+    The first entry says which ledger this is, how its entries are hashed, and who signs its head.
+    """
     ledger = secrets.token_hex(16)
     signer = Signer(origin(ledger), private)
     fields = {
@@ -104,23 +120,27 @@ def _make(path: Path, private: Ed25519PrivateKey, now: int) -> None:
         "product": f"sluice {__version__}",
         "v": 1,
         "vkey": str(signer.key),
+        **(more or {}),
     }
+    check("genesis", fields)
     genesis = extend(NOTHING, "genesis", fields, time=stamp(now), nonce=secrets.token_hex(16))
     tree = Tree()
     tree.add(genesis.hash)
     make(path, genesis, seal(signer, tree).row)
+    return signer.key
 
 
 def named_key(connection: sqlite3.Connection) -> Key | None:
     """The key that a ledger names as its own: in its genesis, or where it was upgraded."""
-    for fields in (_genesis(connection), _upgraded(connection)):
+    for fields in (first_fields(connection), _upgraded(connection)):
         vkey = fields.get("vkey")
         if type(vkey) is str:
             return Key.parse(vkey)
     return None
 
 
-def _genesis(connection: sqlite3.Connection) -> Fields:
+def first_fields(connection: sqlite3.Connection) -> Fields:
+    """What the genesis says, unverified."""
     return next((fields for _, fields in entries(connection, last=0)), {})
 
 

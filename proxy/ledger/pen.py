@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from proxy.chain import NOTHING, PAYLOAD_TAG, REQUEST_TAG, Head, commitment, extend
 from proxy.ledger import Draft
 from proxy.ledger.files import Identity, ReplacedError, beside, identity
+from proxy.ledger.removal import REMOVALS, carry_out
 from proxy.ledger.seal import WRITE, Seal, kept, seal, unseal
 from proxy.merkle import Tree
 from proxy.note import Signer
@@ -64,6 +65,7 @@ class Pen(sqlite3.Connection):
         self.path = path
         self.signer = signer
         self._wal = beside(path, "-wal")
+        self._to_empty = False
         try:
             self._settle()
             self.head = self._last()
@@ -92,7 +94,12 @@ class Pen(sqlite3.Connection):
 
     def _settle(self) -> None:
         self.setconfig(sqlite3.SQLITE_DBCONFIG_DEFENSIVE, True)
-        for pragma in ("trusted_schema=OFF", "cell_size_check=ON", "wal_autocheckpoint=200"):
+        for pragma in (
+            "trusted_schema=OFF",
+            "cell_size_check=ON",
+            "secure_delete=ON",
+            "wal_autocheckpoint=200",
+        ):
             self.execute(f"PRAGMA {pragma}")
         self.execute("PRAGMA synchronous=FULL")
         full = self.execute("PRAGMA synchronous").fetchone()[0]
@@ -131,12 +138,27 @@ class Pen(sqlite3.Connection):
         super().executemany(_ENTRY, entries)
         if payloads:
             super().executemany(_PAYLOAD, payloads)
+        for draft, _ in group.lines:
+            if draft.kind in REMOVALS:
+                carry_out(self, draft.kind, draft.fields)
+                self._to_empty = True
         sealed = seal(self.signer, _grown(self.seal.tree, entries))
         self.execute(WRITE, sealed.row)
         self.execute("COMMIT")
         self._look()
         self.head = group.head = head
         self.seal = group.seal = sealed
+        if self._to_empty:
+            self._empty_log()
+
+    def _empty_log(self) -> None:
+        """What was removed is still in the log of writes: empty it, now or once no reader is in the way."""
+        self.execute("PRAGMA busy_timeout=0")
+        try:
+            busy = self.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        finally:
+            self.execute("PRAGMA busy_timeout=1000")
+        self._to_empty = bool(busy)
 
 
 def _grown(tree: Tree, entries: Iterable[tuple[int, bytes, bytes]]) -> Tree:

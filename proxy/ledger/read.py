@@ -42,6 +42,8 @@ class Filter:
     host: str | None = None
     decision: str | None = None
     hold: str | None = None
+    reviewer: str | None = None
+    rule: str | None = None
     since: str | None = None
     until: str | None = None
 
@@ -50,7 +52,7 @@ class Filter:
         """The conditions as an export names them; empty where everything is read."""
         given: dict[str, object] = {
             name: value
-            for name in ("agent", "host", "decision", "hold", "since", "until")
+            for name in ("agent", "host", "decision", "hold", "reviewer", "rule", "since", "until")
             if (value := getattr(self, name)) is not None
         }
         if self.kinds is not None:
@@ -65,11 +67,19 @@ class Filter:
             wanted = getattr(self, name)
             if wanted is not None and fields.get(name) != wanted:
                 return False
+        for name, many in (("reviewer", "reviewers"), ("rule", "rules")):
+            wanted = getattr(self, name)
+            if wanted is not None and wanted != fields.get(name) and not _has(fields.get(many), wanted):
+                return False
         time = str(fields.get("time", ""))
         return (self.since is None or time >= self.since) and (self.until is None or time < self.until)
 
 
 EVERYTHING: Final = Filter()
+
+
+def _has(values: object, wanted: str) -> bool:
+    return isinstance(values, list) and wanted in values
 
 
 def cannot_open(path: Path, why: str) -> SluiceError:

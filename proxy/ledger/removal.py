@@ -19,9 +19,11 @@ from typing import Final
 from proxy.chain import Head
 from proxy.errors import SluiceError
 from proxy.ledger import Draft, Fields
+from proxy.ledger.files import TABLES
 from proxy.ledger.read import Filter, entries, latest
 from proxy.merkle import Tree
 
+REMOVALS: Final = frozenset({"erased", "pruned"})
 LISTED: Final = 2_000
 """Entries that one `erased` entry lists at most."""
 _HEX: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -123,3 +125,22 @@ def pruned_in(connection: sqlite3.Connection) -> Pruned | None:
     except SluiceError:
         return None
     return Pruned.parse(found) if found is not None and at > 0 else None
+
+
+def carry_out(connection: sqlite3.Connection, kind: str, fields: Fields) -> None:
+    """
+    Remove what an `erased` or `pruned` entry says is gone, in the transaction that writes it.
+
+    The triggers that keep everything are lifted for that and put back.
+    """
+    before = fields.get("before", 0)
+    tables = ("payload",) if kind == "erased" else ("payload", "entry")
+    for table in tables:
+        trigger = f"CREATE TRIGGER {table}_kept "
+        connection.execute(f"DROP TRIGGER {table}_kept")
+        # The name of the table is one of the two above.
+        connection.execute(f"DELETE FROM {table} WHERE seq > 0 AND seq < ?", (before,))  # noqa: S608
+        if kind == "erased":
+            for seq in fields.get("entries", ()):  # type: ignore[attr-defined]
+                connection.execute("DELETE FROM payload WHERE seq = ?", (seq,))
+        connection.execute(next(text for text in TABLES if text.startswith(trigger)))

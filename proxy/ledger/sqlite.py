@@ -20,7 +20,7 @@ import logging
 import sqlite3
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -30,10 +30,12 @@ import aiosqlite
 from proxy import chain
 from proxy.errors import Problem
 from proxy.ledger import Draft, Fields, UnavailableError
+from proxy.ledger.anchors import Place
 from proxy.ledger.files import Lock, ReplacedError
 from proxy.ledger.opening import Ready, Recovered, prepare
 from proxy.ledger.pen import Group, Line, Pen
 from proxy.ledger.seal import KEY, Seal
+from proxy.ledger.succession import check_places
 
 log = logging.getLogger("sluice")
 
@@ -85,6 +87,7 @@ class SqliteLedger:
         path: Path,
         *,
         key: Path | None = None,
+        against: Sequence[Place] = (),
         started: Fields = _NO_FIELDS,
         clock: Callable[[], float] = time.time,
         ticks: Callable[[], float] = time.monotonic,
@@ -92,7 +95,8 @@ class SqliteLedger:
         """
         Open a ledger for writing, or make it; `started` are the fields of its `started` entry.
 
-        `key` is the file of the key that signs its head, beside the ledger unless given.
+        `key` is the file of the key that signs its head, beside the ledger unless given;
+        `against` are places that have seen it, which it must agree with.
         What the run before left open is settled in the same transaction. Raises SluiceError
         where the ledger is elsewhere, in use, from a newer version, or broken.
         """
@@ -101,7 +105,7 @@ class SqliteLedger:
         lock = Lock(path)
         try:
             ready = await asyncio.to_thread(
-                prepare, path, key or path.with_name(KEY), int(clock() * 1_000_000)
+                _prepared, path, key or path.with_name(KEY), against, int(clock() * 1_000_000)
             )
             ledger = cls(path, lock, ready, clock, ticks)
             await ledger._begin(ready, started)
@@ -316,6 +320,14 @@ class SqliteLedger:
             await connection.close()
         except sqlite3.Error as error:
             log.warning("closing the ledger: %s", error)
+
+
+def _prepared(path: Path, key: Path, against: Sequence[Place], now: int) -> Ready:
+    if not path.exists():
+        check_places(path, key, against, None)
+    ready = prepare(path, key, now)
+    check_places(path, key, against, ready.seal)
+    return ready
 
 
 def _unavailable(what: str) -> UnavailableError:

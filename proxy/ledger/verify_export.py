@@ -44,7 +44,7 @@ def read_export(file: BinaryIO, links: Links, roots: Roots) -> int:
     findings = links.findings
     story = Story(findings)
     end: Mapping[str, object] | None = None
-    gone = 0
+    gone, said = 0, set[int]()
     while (piece := _next(file, links, roots)) is not None:
         if end is not None:
             findings.add(None, "after_end", "there are lines after the one that says where the export ends")
@@ -61,6 +61,10 @@ def read_export(file: BinaryIO, links: Links, roots: Roots) -> int:
             fields = links.entry(piece)
             roots.add(links.head.hash, links.last)
             story.take(links.head.seq, fields)
+            if fields.get("kind") == "pruned" and (pruned := Pruned.parse(fields)) is not None:
+                said.add(pruned.before - 1)
+    if gone and gone not in said and not (end is not None and end.get("filters")):
+        findings.add(1, "omitted", f"{gone} entries are missing, and no entry says that they were pruned")
     if end is None:
         findings.add(
             None, "cut", "the line that says where the export ends is missing: lines may have been cut off"

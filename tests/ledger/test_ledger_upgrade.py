@@ -73,12 +73,12 @@ async def test_a_broken_ledger_of_version_1_is_not_upgraded(old: Path) -> None:
     (sql,) = connection.execute("SELECT sql FROM sqlite_schema WHERE name='entry_unchanged'").fetchone()
     connection.execute("DROP TRIGGER entry_unchanged")
     connection.execute(
-        "UPDATE entry SET body = CAST(replace(CAST(body AS TEXT), 'alice', 'malic') AS BLOB) WHERE seq = 3"
+        "UPDATE entry SET body = CAST(replace(CAST(body AS TEXT), 'alice', 'malic') AS BLOB) WHERE seq = 2"
     )
     connection.execute(sql)
     connection.close()
     before = old.read_bytes()
-    with pytest.raises(SluiceError, match="entry 3") as caught:
+    with pytest.raises(SluiceError, match="entry 2") as caught:
         await SqliteLedger.open(old, clock=Clock(NOW + 60))
     assert caught.value.exit is Exit.NO
     assert old.read_bytes() == before

@@ -1,0 +1,154 @@
+"""
+What is kept for how long: payloads go when their time is over, entries when they are archived.
+
+An entry says so each time, in the transaction that removes, and the chain verifies on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from proxy.chain import Head, cut, stamp
+from proxy.errors import Exit, fail
+from proxy.ledger import Draft, Ledger, UnavailableError
+from proxy.ledger.export import archive
+from proxy.ledger.read import Filter, entries, hashes, head, reading
+from proxy.ledger.removal import Pruned, erasures, pruned_in
+from proxy.ledger.sqlite import SqliteLedger
+from proxy.ledger.verify import verify
+from proxy.merkle import Tree
+
+SLICE: Final = 2_000
+"""Payloads that one transaction removes: requests wait behind it."""
+_EVERY: Final = 60.0
+
+
+async def expire(
+    path: Path, ledger: Ledger, keep: float, *, clock: Callable[[], float], every: float = _EVERY
+) -> None:
+    """Erase payloads older than `keep` seconds, again and again, until cancelled."""
+    while True:
+        with contextlib.suppress(UnavailableError):  # then later: nothing is lost by keeping it longer
+            while (draft := await asyncio.to_thread(_next, path, clock() - keep, keep)) is not None:
+                await ledger.queue(draft)
+        await asyncio.sleep(every)
+
+
+def _next(path: Path, until: float, keep: float) -> Draft | None:
+    """The entry that erases the next slice of what is older; None where nothing is."""
+    with reading(path) as connection:
+        end = _first_since(connection, stamp(max(0, int(until * 1_000_000))))
+        found = connection.execute(
+            "SELECT seq FROM payload WHERE seq > 0 AND seq < ? ORDER BY seq LIMIT ?", (end, SLICE)
+        ).fetchall()
+    if not found:
+        return None
+    before = found[-1][0] + 1
+    return Draft("erased", {"before": before, "reason": f"kept for {int(keep)} s", "by": "retention"})
+
+
+def _first_since(connection: sqlite3.Connection, time: str) -> int:
+    """
+    The first entry that is not older, found by halving: times do not go backwards within a run.
+
+    Where a clock was set back, payloads are kept longer than asked, never shorter than the
+    entries around them say.
+    """
+    row = connection.execute("SELECT seq FROM entry WHERE seq > 0 ORDER BY seq LIMIT 1").fetchone()
+    low, high = (1 if row is None else row[0]), head(connection).seq
+    while low < high:
+        middle = (low + high) // 2
+        _, fields = next(entries(connection, after=middle - 1, last=middle))
+        if str(fields.get("time", "")) < time:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+async def erase(
+    path: Path, key: Path, hold: str, reason: str, by: str, *, clock: Callable[[], float]
+) -> tuple[str, int]:
+    """
+    Erase what lies beside the entries of one hold; its whole id and how many were erased.
+
+    `hold` is any unique prefix of its id. Raises SluiceError where there is none, or a gate has
+    the ledger open.
+    """
+    id, seqs = await asyncio.to_thread(_of_hold, path, hold)
+    if not seqs:
+        raise fail(f"of hold '{id}' nothing is kept any more", fix="sluice ledger show", exit=Exit.NO)
+    ledger, _ = await SqliteLedger.open(path, key=key, started={"for": "erase"}, clock=clock)
+    try:
+        for draft in erasures(seqs, reason=cut(reason, 2_000), by=cut(by, 200), hold=id):
+            await ledger.queue(draft)
+    finally:
+        await ledger.close("erased")
+    return id, len(seqs)
+
+
+def _of_hold(path: Path, prefix: str) -> tuple[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    with reading(path) as connection:
+        for entry, fields in entries(connection, Filter(kinds=frozenset({"held", "reviewed", "decided"}))):
+            hold = fields.get("hold")
+            if type(hold) is str and hold.startswith(prefix):
+                found.setdefault(hold, []).append(entry.seq)
+        if not found or not prefix:
+            raise fail(f"there is no hold '{prefix}' in the ledger", fix="sluice ledger show", exit=Exit.NO)
+        if len(found) > 1:
+            raise fail(f"{len(found)} holds begin with '{prefix}'", fix="give more of the id", exit=Exit.NO)
+        id, seqs = found.popitem()
+        kept = [
+            seq
+            for seq in seqs
+            if connection.execute("SELECT 1 FROM payload WHERE seq = ?", (seq,)).fetchone() is not None
+        ]
+    return id, kept
+
+
+async def prune(path: Path, before: int, target: Path, *, key: Path, clock: Callable[[], float]) -> bytes:
+    """
+    Archive the entries below a number, then drop them; the archive's SHA-256.
+
+    The genesis stays. The ledger must verify. Raises SluiceError.
+    """
+    report = await asyncio.to_thread(verify, path, clock())
+    if not report.ok:
+        raise fail(
+            f"'{path}' does not verify", "what is broken is not pruned", "sluice ledger verify", exit=Exit.NO
+        )
+    pruned = await asyncio.to_thread(_pruning, path, before)
+    digest = await asyncio.to_thread(archive, path, target, before)
+    checked = await asyncio.to_thread(verify, target, clock())
+    if not checked.ok or checked.head != pruned.head.hash.hex():
+        raise fail(f"the archive '{target}' does not verify", "nothing was pruned", exit=Exit.NO)
+    ledger, _ = await SqliteLedger.open(path, key=key, started={"for": "prune"}, clock=clock)
+    try:
+        await ledger.queue(
+            Draft("pruned", {**pruned.fields, "archive": digest.hex(), "name": cut(target.name, 300)})
+        )
+    finally:
+        await ledger.close("pruned")
+    return digest
+
+
+def _pruning(path: Path, before: int) -> Pruned:
+    with reading(path) as connection:
+        earlier, end = pruned_in(connection), head(connection)
+        low = 1 if earlier is None else earlier.before
+        if not low < before <= end.seq:
+            raise fail(
+                f"entry {before} is no place to begin again: from {low + 1} to {end.seq} is", exit=Exit.NO
+            )
+        tree = Tree() if earlier is None else earlier.tree
+        last = b""
+        for last in hashes(connection, before - 1, tree.size - 1):
+            tree.add(last)
+        (genesis,) = connection.execute("SELECT hash FROM entry WHERE seq = 0").fetchone()
+        return Pruned(before, Head(before - 1, last), genesis, tuple(tree.peaks))
