@@ -14,7 +14,7 @@ from typing import Final, Protocol
 from proxy.action import ABSENT, UNKNOWN, Action, Document, Field, Reading, Request, Values
 from proxy.decode import formats, http, message
 from proxy.decode.aws_routes import NO_SERVICES, Services
-from proxy.decode.consequence import consequence, gravest
+from proxy.decode.consequence import CONSEQUENCES, Likely, body_matters, likely
 from proxy.decode.decoded import Body, Decoded, Head, told
 from proxy.decode.http import Unreadable
 
@@ -116,7 +116,7 @@ def _decode(request: Request, facts: Facts, budget: _Budget, depth: int = 0) -> 
     methods = [*head.methods, *message.body_methods(head, body)]
     operation = _operation(head, decoded, members)
     credentials = _credentials(head, facts.key)
-    does = _consequences(head, body, decoded, methods, members)
+    does = _likely(head, body, decoded, methods, members)
     readings: dict[str, Reading] = {
         "host": Values((head.host,)),
         "port": Values((str(request.port),)),
@@ -125,7 +125,8 @@ def _decode(request: Request, facts: Facts, budget: _Budget, depth: int = 0) -> 
         "path": Values((head.path,)),
         "agent": UNKNOWN if request.agent is None else Values((request.agent,)),
         "operation": UNKNOWN if request.body is None else Values((operation,)),
-        "consequence": Values(does),
+        "consequence": Values(does.words) if does.certain and not body_matters(head, body) else UNKNOWN,
+        "consequence_why": Values((does.why,)),
         "credential": Values(credentials),
     }
     documents = message.documents(head, body)
@@ -139,26 +140,31 @@ def _decode(request: Request, facts: Facts, budget: _Budget, depth: int = 0) -> 
         host=head.host,
         path=head.path,
         operation=operation,
-        consequence=gravest(does),
+        consequence=does.words[0],
         documents=documents,
         scalars=readings,
         members=members,
     )
 
 
-def _consequences(
+def _likely(
     head: Head,
     body: Body,
     decoded: tuple[Decoded, ...],
     methods: list[str | None],
     members: tuple[Action, ...],
-) -> tuple[str, ...]:
+) -> Likely:
     """What the action would do; a container does what its members do, and more where it may be none."""
     if not members:
-        return (consequence(head, body, decoded, methods),)
+        return likely(head, body, decoded, methods)
     plain = len(methods) == 1 and told(decoded) != "write" and "upgrade" not in head.headers
-    does = [member.consequence for member in members]
-    return tuple(dict.fromkeys(does if plain else [*does, "write"]))
+    does = {word for member in members for word in _words(member)} | (set() if plain else {"write"})
+    return Likely(tuple(sorted(does, key=CONSEQUENCES.index, reverse=True)), "a batch of requests")
+
+
+def _words(action: Action) -> tuple[str, ...]:
+    reading = action.scalars.get("consequence", UNKNOWN)
+    return tuple(filter(None, reading.items)) if isinstance(reading, Values) else (action.consequence,)
 
 
 def _of_any(members: tuple[Action, ...], root: str) -> Document:

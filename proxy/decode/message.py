@@ -78,7 +78,7 @@ def _method_fields(pairs: Pairs) -> list[str | None]:
 def read_body(head: Head) -> Body:
     """The body as its type declares it; Unreadable where it breaks its type, coding or limits."""
     raw = head.request.body
-    if not raw or not (_has_fields(head.kind) or is_text(head)):
+    if not raw or not (has_fields(head.kind) or is_text(head)):
         return Body(raw)
     codings = ", ".join(value or "" for value in head.headers.get("content-encoding", ABSENT).items)
     plain = bodies.undo(raw, codings) if codings else raw
@@ -96,7 +96,8 @@ def read_body(head: Head) -> Body:
     return Body(raw, plain)
 
 
-def _has_fields(kind: str) -> bool:
+def has_fields(kind: str) -> bool:
+    """Whether a media type declares fields that rules can name."""
     return json.is_json(kind) or form.is_form(kind) or multipart.is_form_data(kind)
 
 

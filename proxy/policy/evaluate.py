@@ -15,11 +15,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from proxy.action import UNKNOWN, Action, Field, Reading, Values
-from proxy.policy.fields import CONSEQUENCES
+from proxy.policy.fields import CONSEQUENCES, is_confidence
 from proxy.policy.rule import DEFAULT, HOLD_ALL, NO_RULE, TIMEOUT, Default, Line, Operator, Rule
 from proxy.policy.says import fields_of, fill
 from proxy.policy.truth import Look, Says, line_says, rule_says
@@ -29,6 +29,8 @@ from proxy.policy.verdict import Demand, Effect, Verdict, strictest
 _HOST: Final = ("host",)
 _METHOD: Final = ("method",)
 _FIRST_HOST: Final = ("first_seen", "host")
+_LIKELY: Final = ("consequence_why",)
+_MILD: Final = frozenset({"read", "write"})
 
 # The default as a voice among the rules that speak: it names no tier, so it comes last.
 _DEFAULT_RULE: Final = Rule(DEFAULT, NO_RULE, Effect.HOLD, ())
@@ -47,8 +49,8 @@ class Weighing:
     """
     What each rule that might concern an action says of it, before they are weighed.
 
-    `certain` apply, `unknown` might. `default` is None where a rule applies for certain, else
-    the least and the most that the default may say.
+    `certain` apply, `unknown` might. `default` is None where a rule applies for certain that is
+    not the agent's own confidence alone, else the least and the most that the default may say.
     """
 
     certain: Sequence[Rule]
@@ -64,9 +66,13 @@ class Weighing:
     @property
     def settled(self) -> bool:
         """Whether the effect stays the same whichever way the unknown rules turn out."""
-        if self.default is None:
+        if self.certain:
             floor = max(rule.then for rule in self.certain)
-            return all(rule.then <= floor for rule in self.unknown)
+            highest = max((rule.then for rule in self.unknown), default=floor)
+            if highest <= floor and (self.default is None or self.default[1] <= floor):
+                return True
+        if self.default is None:
+            return False
         least, most = self.default
         return least is most and all(rule.then is most for rule in self.unknown)
 
@@ -83,6 +89,10 @@ class Policy:
         self.rules = tuple(sorted(rules, key=lambda rule: rule.name))
         self.default = default
         self.digest = _digest(self)
+        # What rests on the agent's own confidence may tighten the default, and never takes its place.
+        self._only_tightens = frozenset(
+            rule.name for rule in self.rules if any(is_confidence(line.field) for line in rule.match)
+        )
         self._exact: dict[str, list[_Ready]] = {}
         self._below: dict[str, list[_Ready]] = {}
         self._anywhere: list[_Ready] = []
@@ -140,8 +150,9 @@ class Policy:
         effect = weighed.effect
         speakers = [rule for rule in weighed.certain if rule.then is effect]
         if not weighed.certain and not weighed.unknown and weighed.settled:
-            return self._by_default[effect]
-        if weighed.settled and len(speakers) == 1 and not weighed.unknown and speakers[0].name in self._alone:
+            return self._default_alone(effect, look)
+        alone = len(speakers) == 1 and not weighed.unknown and weighed.default is None
+        if alone and weighed.settled and speakers[0].name in self._alone:
             return self._alone[speakers[0].name]
         unknown = [rule for rule in weighed.unknown if rule.then is effect and effect is not Effect.ALLOW]
         speakers = sorted((*speakers, *unknown), key=lambda rule: rule.rank)
@@ -149,6 +160,16 @@ class Policy:
             speakers.append(_DEFAULT_RULE)
         names = tuple(sorted(rule.name for rule in unknown))
         return _verdict(self.digest, effect, speakers, names, weighed.settled, look.read)
+
+    def _default_alone(self, effect: Effect, look: Look) -> Verdict:
+        """The default's verdict; a hold says what the request is taken for, where that is risky."""
+        verdict = self._by_default[effect]
+        if effect is not Effect.HOLD:
+            return verdict
+        words, why = look.read(("consequence",)), look.read(_LIKELY)
+        if isinstance(words, Values) and isinstance(why, Values) and not _MILD.issuperset(words.items):
+            return replace(verdict, says="".join(map(str, why.items)))
+        return verdict
 
     def read(self, action: Action) -> Weighing:
         """What each rule says, before they are weighed."""
@@ -168,7 +189,8 @@ class Policy:
                 certain.append(rule)
             elif truth is None:
                 unknown.append(rule)
-        default = None if certain else self._default(look, named=bool(named))
+        covered = any(rule.name not in self._only_tightens for rule in certain)
+        default = None if covered else self._default(look, named=bool(named))
         return Weighing(certain, unknown, default)
 
     def _naming(self, host: str) -> Sequence[_Ready]:

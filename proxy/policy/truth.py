@@ -22,17 +22,12 @@ from proxy.policy.verdict import Effect
 MAX_VALUES: Final = 10_000
 """Of more values under one name than this, nobody can say more than how many there are."""
 
-_CONSEQUENCE: Final = ("consequence",)
 _PATH: Final = ("path",)
 _WIDE_PATH: Final = ("path", "wide")
 
 
 class Look:
-    """
-    One action while it is judged; each field is read once, however many rules ask for it.
-
-    The consequence is unknown while the body is unread, whatever the decoder takes it for so far.
-    """
+    """One action while it is judged; each field is read once, however many rules ask for it."""
 
     __slots__ = ("_readings", "action")
 
@@ -48,8 +43,6 @@ class Look:
         return found
 
     def _ask(self, field: Field) -> Reading:
-        if field == _CONSEQUENCE and not self.action.complete:
-            return UNKNOWN
         if field != _WIDE_PATH:
             return self.action.read(field)
         paths = self.read(_PATH)

@@ -31,8 +31,8 @@ def test_a_json_batch_is_its_members() -> None:
     ]
     got = asked("POST", GRAPH, {"requests": items}, headers={"authorization": "Bearer x"})
     assert inside(got) == [("GET", "/v1.0/me"), ("POST", "/v1.0/me/sendMail")]
-    assert [one.consequence for one in got.members] == ["read", "write"]
-    assert got.consequence == "write"
+    assert [one.consequence == "read" for one in got.members] == [True, False]
+    assert got.consequence != "read"
     assert read(got.members[1], "json.a") == ("1",)
     assert read(got.members[1], "credential") == read(got, "credential") != ()
     assert read(got, "blast.records") == ("2",)
@@ -52,7 +52,7 @@ def test_a_member_with_a_body_or_another_method_is_no_read() -> None:
         {"url": "/me?_method=x"},
     ):
         item = {"method": "GET", "url": "/me"} | more
-        assert asked("POST", GRAPH, {"requests": [item]}).consequence == "write"
+        assert asked("POST", GRAPH, {"requests": [item]}).consequence != "read"
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_what_cannot_be_opened_may_be_anything(body: Any) -> None:
     sealed = got.members[-1]
     assert sealed.read(("method",)) is UNKNOWN and sealed.read(("consequence",)) is UNKNOWN
     assert sealed.read(("host",)) == Values(("graph.microsoft.com",))
-    assert got.consequence == "write"
+    assert got.consequence != "read"
 
 
 def test_a_malformed_member_makes_the_batch_unreadable() -> None:
@@ -90,7 +90,7 @@ def test_multipart_parts_are_requests() -> None:
     body = parts("DELETE /gmail/v1/users/me/messages/1 HTTP/1.1\r\n\r\n", "GET /gmail/v1/x\r\n\r\n")
     got = asked("POST", GMAIL, body, MIXED)
     assert inside(got) == [("DELETE", "/gmail/v1/users/me/messages/1"), ("GET", "/gmail/v1/x")]
-    assert got.consequence == "write"
+    assert got.consequence != "read"
     assert asked("POST", GMAIL, parts("GET /x\r\n\r\n"), MIXED).consequence == "read"
     bare = parts("GET /x\r\n\r\n").replace(b"\r\n", b"\n")
     assert inside(asked("POST", GMAIL, bare, MIXED)) == [("GET", "/x")]
@@ -155,9 +155,9 @@ def test_batches_of_other_makers() -> None:
 
 def test_a_path_called_batch_vouches_for_nothing() -> None:
     got = asked("POST", "https://api.example.com/batch", {"requests": [{"method": "GET", "url": "/x"}]})
-    assert inside(got) == [("GET", "/x")] and got.consequence == "write"
+    assert inside(got) == [("GET", "/x")] and got.consequence != "read"
     other = asked("POST", "https://api.example.com/zones/1/batch", {"deletes": [{"id": "1"}]})
-    assert other.members == () and other.consequence == "write"
+    assert other.members == () and other.consequence != "read"
 
 
 BULK = "application/x-ndjson"
@@ -196,7 +196,7 @@ def nested(depth: int) -> dict[str, Any]:
 def test_batches_in_batches_end_at_three() -> None:
     got = asked("POST", GRAPH, nested(2))
     assert got.consequence == "read"
-    assert asked("POST", GRAPH, nested(3)).consequence == "write"
+    assert asked("POST", GRAPH, nested(3)).consequence != "read"
 
 
 def test_all_containers_share_one_budget_of_members() -> None:

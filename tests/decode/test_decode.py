@@ -138,14 +138,14 @@ def test_a_method_that_is_no_upper_case_token_is_unreadable(method: str) -> None
 def test_reads_are_exactly_those_that_can_do_no_more() -> None:
     assert action("GET").consequence == "read"
     assert action("HEAD").consequence == "read"
-    assert action("GET", body=b"x").consequence == "write"
-    assert action("GET", body=None).consequence == "write"
-    assert action("GET", x_http_method_override="GET").consequence == "write"
-    assert action("GET", "/x?_method=delete").consequence == "write"
-    assert action("GET", "/x?%5fmethod=delete").consequence == "write"
-    assert action("GET", "/x?a;_method=delete").consequence == "write"
-    assert action("GET", upgrade="websocket").consequence == "write"
-    assert action("POST").consequence == "write"
+    assert action("GET", body=b"x").consequence != "read"
+    assert action("GET", body=None).consequence != "read"
+    assert action("GET", x_http_method_override="GET").consequence != "read"
+    assert action("GET", "/x?_method=delete").consequence != "read"
+    assert action("GET", "/x?%5fmethod=delete").consequence != "read"
+    assert action("GET", "/x?a;_method=delete").consequence != "read"
+    assert action("GET", upgrade="websocket").consequence != "read"
+    assert action("POST").consequence != "read"
 
 
 def test_a_method_that_is_overridden_is_both_methods() -> None:

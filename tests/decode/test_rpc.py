@@ -25,13 +25,13 @@ def test_a_tool_is_called_by_name_with_arguments() -> None:
     assert read(got, "mcp.argument.to.id") == ("x",)
     assert read(got, "mcp.argument.other") == ()
     assert got.operation == "rpc:tools/call create_refund"
-    assert got.consequence == "write"
+    assert got.consequence != "read"
 
 
 def test_a_notification_calls_too() -> None:
     body = {"jsonrpc": "2.0", "method": "tools/call", "params": {"name": "x"}}
     got = asked("POST", URL, body)
-    assert read(got, "mcp.tool") == ("x",) and got.consequence == "write"
+    assert read(got, "mcp.tool") == ("x",) and got.consequence != "read"
 
 
 @pytest.mark.parametrize("method", ["initialize", "ping", "tools/list", "resources/read", "prompts/get"])
@@ -43,7 +43,7 @@ def test_what_the_protocol_promises_to_be_a_read_is_one(method: str) -> None:
 
 @pytest.mark.parametrize("url", ["https://api.example.com/v1/accounts/7/close", "https://a.example/mcp2/x"])
 def test_a_body_alone_makes_no_read(url: str) -> None:
-    assert asked("POST", url, call("tools/list")).consequence == "write"
+    assert asked("POST", url, call("tools/list")).consequence != "read"
 
 
 def test_a_host_of_its_own_or_a_path_vouches() -> None:
@@ -55,7 +55,7 @@ def test_a_host_of_its_own_or_a_path_vouches() -> None:
 @pytest.mark.parametrize("method", ["eth_sendRawTransaction", "resources/subscribe", "tools/list2", "Ping"])
 def test_any_other_method_may_change_something(method: str) -> None:
     got = asked("POST", URL, call(method))
-    assert got.consequence == "write" and read(got, "rpc.method") == (method,)
+    assert got.consequence != "read" and read(got, "rpc.method") == (method,)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_any_other_method_may_change_something(method: str) -> None:
     ids=range(8),
 )
 def test_what_is_malformed_is_no_read(body: Any) -> None:
-    assert asked("POST", URL, body).consequence == "write"
+    assert asked("POST", URL, body).consequence != "read"
 
 
 def test_a_malformed_tool_call_has_an_unknown_tool() -> None:
@@ -83,12 +83,12 @@ def test_a_malformed_tool_call_has_an_unknown_tool() -> None:
 
 def test_an_answer_to_the_server_may_confirm_something() -> None:
     got = asked("POST", URL, {"jsonrpc": "2.0", "id": 7, "result": {"action": "accept"}})
-    assert got.consequence == "write" and read(got, "mcp.tool") == ()
+    assert got.consequence != "read" and read(got, "mcp.tool") == ()
 
 
 def test_a_batch_is_judged_call_by_call() -> None:
     got = asked("POST", URL, [call("tools/list"), call("tools/call", {"name": "delete_file"})])
-    assert [member.consequence for member in got.members] == ["read", "write"]
+    assert [member.consequence == "read" for member in got.members] == [True, False]
     assert read(got, "mcp.tool") == ("delete_file",)
     assert asked("POST", URL, [call("ping"), call("tools/list")]).consequence == "read"
 

@@ -31,7 +31,7 @@ def action(
         "scheme": Values((scheme,)),
         "method": Values((method,)),
         "path": Values((path,)),
-        "consequence": Values((consequence,)),
+        "consequence": Values((consequence,)) if complete else UNKNOWN,
         "agent": UNKNOWN,
     }
     scalars |= {field[0]: reading for field, reading in given.items() if len(field) == 1}

@@ -1,0 +1,199 @@
+"""
+What a query or a body adds to what a path says: actions named in parameters, SQL, recipients, money, access.
+
+A hint only ever makes a request graver: an agent writes the body, so nothing in it can excuse
+what the path says. Names of fields are those that APIs use in general, in any spelling.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final, NamedTuple
+
+from proxy.action import Values
+from proxy.decode import multipart
+from proxy.decode.decoded import Body
+from proxy.decode.http import Pairs
+from proxy.decode.json import Tree
+from proxy.decode.words.marks import FEATHER, SEND, TRIFLE
+from proxy.decode.words.phrases import phrase
+
+MAX_FIELDS: Final = 20_000
+MAX_DEPTH: Final = 6
+_MAX_NAME: Final = 60
+_MAX_SQL: Final = 100_000
+
+
+class Hint(NamedTuple):
+    """A consequence, and what says so."""
+
+    consequence: str
+    why: str
+
+
+class Naming(NamedTuple):
+    """The name of an operation that a parameter carries, and the parameter."""
+
+    name: str
+    parameter: str
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+# Parameters that choose what is done, as in ``?action=delete`` or ``Action=CreateUser``.
+_CHOOSING: Final = _names("action method operation command cmd op_name do act func function verb")
+_NAMING: Final = frozenset({"soapaction", "x-amz-target"})
+_SQL: Final = _names("sql query statement querystring stmt sqltext commandtext")
+_STATES: Final = _names("status state desiredstatus newstatus targetstatus transition event")
+_ENDED: Final = {
+    **dict.fromkeys(
+        _names("deleted removed voided void cancelled canceled destroyed terminated trashed"), "delete"
+    ),
+    **dict.fromkeys(_names("sent sending"), "message"),
+    **dict.fromkeys(_names("refunded captured paid"), "payment"),
+    **dict.fromkeys(_names("revoked approved suspended banned blocked"), "permission"),
+}
+_TO: Final = _names(
+    "to recipient recipients personalizations phonenumber toaddresses destination cc bcc tonumber"
+)
+_SAYING: Final = _names("subject body text html message content template templateid sms caption")
+_MONEY: Final = _names("amount total value amountmoney")
+_CURRENCY: Final = _names("currency currencycode")
+_ACCESS: Final = _names(
+    "role roles permission permissions privileges grants accesslevel accessrole isadmin admin acl private "
+    "visibility publicaccess anyonecanview forward forwardto forwardingemail forwardingaddress redirectto "
+    "webhookurl callbackurl notificationurl password newpassword"
+)
+# Below these stands what a model or a person reads, in which a role is a part in a conversation.
+_CONVERSATION: Final = _names("messages contents input history conversation prompt turns")
+_ERASING: Final = re.compile(
+    r"(?:bulk|batch|to)?[_-]?(?:delete|remove|destroy|erase|purge|drop)s?(?=$|[A-Z_-])"
+    r"|(?:Delete|Remove)s?(?=[A-Z_-]|$)"
+)
+_IDENTIFIER: Final = re.compile(r"[A-Za-z][A-Za-z_.-]{2,59}")
+_COMMENT: Final = re.compile(r"/\*[^*]*\*+(?:[^/*][^*]*\*+)*/|--[^\n]*")
+_SQL_ERASES: Final = re.compile(r"\b(?:delete\s+from|drop\s+\w+|truncate\s+\w+)", re.IGNORECASE)
+_SQL_GRANTS: Final = re.compile(
+    r"\b(?:grant\s+\w+|revoke\s+\w+|(?:create|alter)\s+(?:user|role|login))\b", re.IGNORECASE
+)
+_YES: Final = _names("true all yes 1 on externalonly")
+
+
+def in_headers(headers: Mapping[str, Values]) -> Iterator[Naming | Hint]:
+    """
+    What headers say: the operation that they name (SOAPAction, X-Amz-Target), access for everybody.
+    """
+    for name in _NAMING & headers.keys():
+        for value in headers[name].items:
+            yield from _chosen(
+                name, (value or "").strip('"').replace("#", "/").rpartition("/")[2].rpartition(".")[2]
+            )
+    for name in headers:
+        if name.endswith("-acl") and any("public" in (value or "public") for value in headers[name].items):
+            yield Hint("permission", f"the header '{name[:_MAX_NAME]}' opens it to everybody")
+
+
+def in_query(query: Pairs, *, bare: bool) -> Iterator[Naming | Hint]:
+    """
+    What the parameters of a query say.
+
+    `bare`: a name without a value is what is acted on, as in ``PUT /bucket?policy``.
+    """
+    for steps, value in query:
+        name = steps[-1].lower().replace("_", "")
+        if name in _CHOOSING:
+            yield from _chosen(name, value)
+        elif bare and value == "" and len(steps) == 1:
+            yield from _chosen(name, steps[0])
+        elif value is not None and value.lower() in _YES and _sends(steps[-1]):
+            yield Hint("message", f"the query says '{name[:_MAX_NAME]}'")
+
+
+def _sends(name: str) -> bool:
+    """Whether a switch is about telling people: ``sendUpdates``, ``notify_all``."""
+    one = phrase(name[:_MAX_NAME])
+    return bool(one.marks and one.marks[0] & SEND)
+
+
+def _chosen(parameter: str, value: object) -> Iterator[Naming]:
+    if isinstance(value, str) and _IDENTIFIER.fullmatch(value):
+        yield Naming(value, parameter)
+
+
+def in_body(body: Body, chooses: frozenset[str] = frozenset()) -> Iterator[Naming | Hint]:
+    """
+    What the fields of a body say, as far as it was read; `chooses` are more parameters that name an action.
+    """
+    if body.is_json:
+        yield from _in_tree(body.tree, chooses)
+    elif body.form is not None:
+        yield from _in_fields({steps[-1] or steps[0]: value for steps, value in body.form}, chooses)
+    elif body.parts is not None:
+        pairs = multipart.values(body.parts)
+        yield from _in_fields({steps[-1] or steps[0]: value for steps, value in pairs}, chooses)
+
+
+def _in_tree(tree: Tree, chooses: frozenset[str]) -> Iterator[Naming | Hint]:
+    waiting: list[tuple[Tree, int]] = [(tree, 0)]
+    left = MAX_FIELDS
+    while waiting:
+        value, depth = waiting.pop()
+        if isinstance(value, list):
+            waiting += [(item, depth) for item in value if isinstance(item, dict | list)]
+            left -= len(value)
+
+        elif isinstance(value, dict):
+            left -= len(value)
+            yield from _in_fields(value, chooses)
+            if depth < MAX_DEPTH:
+                waiting += [
+                    (item, depth + 1)
+                    for key, item in value.items()
+                    if isinstance(item, dict | list) and key not in _CONVERSATION
+                ]
+        if left < 0:
+            yield Hint("delete", "the body has more fields than can be read for what it does")
+            return
+
+
+def _in_fields(fields: Mapping[str, object], chooses: frozenset[str]) -> Iterator[Naming | Hint]:
+    """What the fields of one object say, together."""
+    found = {key.lower().replace("_", "").replace("-", ""): key for key in fields}
+    names = found.keys()
+    for name in names & (_CHOOSING | chooses):
+        yield from _chosen(name, fields[found[name]])
+    for name in names & _SQL:
+        yield from _sql(fields[found[name]])
+    for name in names & _STATES:
+        state = fields[found[name]]
+        if isinstance(state, str) and (said := _ENDED.get(state.lower())):
+            yield Hint(said, f"the body says '{state.lower()}'")
+    for name in names & _ACCESS:
+        yield Hint("permission", f"the body sets '{name}'")
+    if names & _TO and names & _SAYING:
+        yield Hint("message", "the body has recipients")
+    if names & _MONEY and names & _CURRENCY:
+        yield Hint("payment", "the body has an amount of money")
+    for key, value in fields.items():
+        if isinstance(value, dict | list) and value and _ERASING.match(key) and not _of_trifles(key):
+            yield Hint("delete", f"the body says '{key[:_MAX_NAME]}'")
+
+
+def _of_trifles(key: str) -> bool:
+    return bool(phrase(key[:_MAX_NAME]).marks[-1] & (FEATHER | TRIFLE))
+
+
+def _sql(statement: object) -> Iterator[Hint]:
+    if not isinstance(statement, str):
+        return
+    if len(statement) > _MAX_SQL:
+        yield Hint("delete", "the SQL is too long to be read")
+        return
+    text = _COMMENT.sub(" ", statement)
+    if found := _SQL_ERASES.search(text):
+        yield Hint("delete", f"the SQL says '{found[0].split()[0].upper()}'")
+    if found := _SQL_GRANTS.search(text):
+        yield Hint("permission", f"the SQL says '{found[0].split()[0].upper()}'")

@@ -1,0 +1,1 @@
+"""The words of APIs, and what they usually mean in paths and in names of operations."""
