@@ -165,6 +165,13 @@ def test_json_by_its_target() -> None:
     assert read(asked("POST", DYNAMO, {"TableName": "t"}, JSON_1_0), "json.TableName") == ("t",)
 
 
+def test_two_formats_that_disagree_are_a_write() -> None:
+    call = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+    assert asked("POST", DYNAMO, call).consequence == "read"
+    deletes = asked("POST", DYNAMO, call, headers={"x-amz-target": "DynamoDB_20120810.DeleteTable"})
+    assert deletes.consequence == "delete"
+
+
 def test_cbor_by_its_path() -> None:
     url = "https://monitoring.us-east-1.amazonaws.com/service/Granite/operation/DeleteAlarms"
     got = asked("POST", url, b"\xa0", "application/cbor", headers={"smithy-protocol": "rpc-v2-cbor"})

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.action import ABSENT, UNKNOWN, Action, Request, Values
-from proxy.decode import decode
+from proxy.decode import Unreadable, decode
+from proxy.decode.body import undo
 
 
 def action(
@@ -297,6 +298,58 @@ def test_content_codings_are_undone(encode: Any) -> None:
 )
 def test_a_broken_or_bomb_like_coding_is_unreadable(body: bytes, name: str) -> None:
     assert action(body=body, content_type="application/json", content_encoding=name).unreadable
+
+
+def test_a_payload_in_signed_chunks_is_put_together() -> None:
+    signature = b";chunk-signature=" + b"0" * 64
+    body = b"5" + signature + b'\r\n{"a":\r\n2\r\n1}\r\n0' + signature + b"\r\n"
+    for trailer in (b"\r\n", b"x-amz-checksum-crc32:AAAAAA==\r\n\r\n"):
+        got = action(body=body + trailer, content_type="application/json", content_encoding="aws-chunked")
+        assert read(got, "json.a") == ("1",)
+    zipped = gzip.compress(b'{"a":1}')
+    body = b"%x\r\n" % len(zipped) + zipped + b"\r\n0\r\n\r\n"
+    for name in ("aws-chunked,gzip", "gzip, aws-chunked"):
+        got = action(body=body, content_type="application/json", content_encoding=name)
+        assert read(got, "json.a") == ("1",)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"2\r\n{}",
+        b"2\r\n{}\r\n",
+        b"3\r\n{}\r\n0\r\n\r\n",
+        b"-2\r\n{}\r\n0\r\n\r\n",
+        b"2\r\n{}\r\n0\r\n\r\nx",
+    ],
+)
+def test_broken_chunks_are_unreadable(body: bytes) -> None:
+    got = action(body=body or b"\r\n", content_type="application/json", content_encoding="aws-chunked")
+    assert got.unreadable
+
+
+def test_chunks_are_put_together_up_to_the_limit() -> None:
+    body = b"5\r\nabcde\r\n5\r\nabcde\r\n0\r\n\r\n"
+    assert undo(body, "aws-chunked", limit=10) == b"abcdeabcde"
+    with pytest.raises(Unreadable):
+        undo(body, "aws-chunked", limit=9)
+
+
+@pytest.mark.parametrize("kind", ["; charset=utf-8; charset=utf-16", "; charset", '; a="b', ";=1"])
+def test_a_media_type_that_two_readers_could_tell_apart_is_unreadable(kind: str) -> None:
+    assert action(body=b"{}", content_type=f"application/json{kind}").unreadable
+
+
+@pytest.mark.parametrize("charset", ["utf-16", "utf-32", "latin-1", "x"])
+def test_another_charset_is_opaque(charset: str) -> None:
+    got = action(body=b"{}", content_type=f"application/json; charset={charset}")
+    assert got.unreadable is None and read(got, "json.a") is UNKNOWN
+
+
+def test_a_method_in_the_address_is_another_method() -> None:
+    assert read(action("GET", "/x?method=delete"), "method") == ("GET", "DELETE")
+    assert read(action("GET", "/x?method=card"), "method") == ("GET",)
 
 
 @pytest.mark.parametrize("name", ["Content-Type", "host", "Authorization", "X-HTTP-Method-Override"])

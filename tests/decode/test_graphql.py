@@ -75,6 +75,8 @@ def test_variables_are_read_by_name() -> None:
         {"query": "{ ...F }"},
         {"query": "{ ...A } fragment A on Q { ...B } fragment B on Q { ...A }"},
         {"query": "query A { a } query A { b }"},
+        {"query": "query A { a } query A { b }", "operationName": "A"},
+        {"query": "{ a } query A { b }", "operationName": "A"},
         {"query": None},
         [],
         "text",

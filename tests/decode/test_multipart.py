@@ -57,6 +57,7 @@ def test_fields_are_read_by_name_and_files_by_what_is_said_of_them() -> None:
         (form(('name="a"', b"1\r\n--b1x\r\n")), KIND),
         (form(('name="a"; name="b"', b"1")), KIND),
         (form(("name*=utf-8''a", b"1")), KIND),
+        (form(("name=\"a\"; name*=utf-8''b", b"1")), KIND),
         (form(('name="a\\"b"', b"1")), KIND),
         (form(('name="a%22"', b"1")), KIND),
         (form(('name=""', b"1")), KIND),
@@ -70,7 +71,7 @@ def test_fields_are_read_by_name_and_files_by_what_is_said_of_them() -> None:
         (form(*[('name="a"', b"1")] * 2_001), KIND),
         (b"amount=1", KIND),
     ],
-    ids=range(25),
+    ids=range(26),
 )
 def test_what_two_parsers_could_read_differently_is_unreadable(body: bytes, kind: str) -> None:
     assert asked("POST", "https://a.example/x", body, kind).unreadable

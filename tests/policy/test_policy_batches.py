@@ -9,7 +9,7 @@ import pytest
 from proxy.decode import decode
 from proxy.policy import Policy, load_texts, request
 from proxy.policy.asked import answer
-from proxy.policy.verdict import Effect
+from proxy.policy.verdict import Effect, Verdict, strictest
 
 RULES = """
 version: 1
@@ -90,6 +90,17 @@ def test_the_headers_of_a_container_settle_nothing(policy: Policy) -> None:
     head = decode(replace(request("POST", URL, [("content-type", "application/json")]), body=None))
     verdict = policy.judge(head)
     assert not (verdict.settled and verdict.effect is Effect.ALLOW)
+
+
+def test_it_is_settled_where_a_settled_one_is_as_strict_as_any() -> None:
+    def verdict(effect: Effect, *, settled: bool) -> Verdict:
+        return Verdict(effect, "r", ("r",), "why", "digest", settled=settled)
+
+    hold, unsettled = verdict(Effect.HOLD, settled=True), verdict(Effect.HOLD, settled=False)
+    allow = verdict(Effect.ALLOW, settled=True)
+    assert strictest([hold, unsettled]).settled
+    assert not strictest([allow, unsettled]).settled
+    assert strictest([allow, verdict(Effect.DENY, settled=True), unsettled]).settled
 
 
 def test_a_deny_of_the_container_itself_stands(policy: Policy) -> None:
