@@ -151,16 +151,23 @@ def gate(cases: Sequence[Case], policies: Sequence[str], state: Path) -> Iterato
         sink = plain if port == 80 else tls
         flags.append(f"--resolve={host}:{port}:127.0.0.1:{sink.port}")
     command = [sys.executable, "-m", "proxy", "up", "--no-console", "--listen", "127.0.0.1:0"]
-    with subprocess.Popen(
-        [*command, f"--state={state / 'gate'}", *flags],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as process:
+    said = state / "said.txt"
+    with (
+        said.open("w") as talk,
+        subprocess.Popen(
+            [*command, f"--state={state / 'gate'}", *flags],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=talk,
+            text=True,
+        ) as process,
+    ):
         try:
             assert process.stdout is not None
-            ready = json.loads(process.stdout.readline())
+            line = process.stdout.readline()
+            if not line:
+                raise SystemExit(f"the gate did not start:\n{said.read_text()[-2_000:]}")
+            ready = json.loads(line)
             port = int(ready["proxy"].rpartition(":")[2])
             trust = ssl.create_default_context(cafile=ready["ca"])
             yield Gate(port, ControlDesk(Path(ready["control"])), trust, (plain, tls))
