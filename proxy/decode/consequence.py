@@ -267,6 +267,8 @@ def _pays(deed: Deed, *, makes: bool) -> bool:
         return True
     if makes and deed.every & MONEY and not deed.head & FORM:
         return True
+    if makes and deed.every & PAPER and deed.near & MONEY:
+        return True
     if deed.verb & (STEP | DECIDE | END) and (deed.every | deed.near) & (MONEY | PAPER):
         return True
     return bool(deed.near & PLEDGE) and deed.method == "POST" and not deed.head & (TRIFLE | FEATHER)

@@ -16,6 +16,7 @@ from proxy.decode.words.lexicon import LEXICON, TELLING
 from proxy.decode.words.marks import (
     ASKED,
     CHANGE,
+    DOOR,
     ERASE,
     FORM,
     GRANT,
@@ -50,6 +51,8 @@ _ASKS: Final = frozenset(
 
 
 MAX_NAME: Final = 200
+# What is done stands below it: it is no object itself.
+_EMPTY: Final = frozenset({"action", "actions"})
 _SHORT: Final = 6
 
 
@@ -132,6 +135,8 @@ def path_deed(method: str, path: Path, around: int = 0) -> Deed:
             )
         method = "POST"
     item, apart = path.ends_in_id, tail.follows_id
+    if said.verb and len(above) > 1 and above[-1].words[-1] in _EMPTY:
+        above = above[:-1]
     if said.verb and not any(said.marks) and above:
         said = said._replace(words=above[-1].words, marks=above[-1].marks)
         above, item, apart = above[:-1], True, above[-1].follows_id
@@ -154,7 +159,7 @@ def _deed(method: str, said: _Said, above: Sequence[Phrase], around: int, apart:
         guards |= near
     head = marks[-1] if marks else 0
     if not every and above and not apart and method in ("", "POST"):  # /payments/stablecoin is a payment
-        every, head = near, above[-1].marks[-1]
+        every, head = near, above[-1].marks[-1] & ~DOOR
     top = above[0].all if above else 0
     return Deed(method, said.verb, said.word, words, head, every, near, guards & GUARD, apart, item, top)
 
@@ -188,7 +193,7 @@ def _single(method: str, tail: Phrase, above: Sequence[Phrase], ends_in_id: bool
 def _several(method: str, tail: Phrase) -> _Said:
     """The verb of a path that ends in a phrase of several words, or in none."""
     said = _said(tail, named=tail.spoken)
-    if said.verb & (READ | MAKE | CHANGE | STEP) and not tail.spoken:
+    if said.verb and not said.verb & ~(READ | MAKE | CHANGE) and not tail.spoken:
         of_things = said.words and said.words[-1] == tail.words[-1] and tail.words[-1].endswith("s")
         if method in _ON_ITEMS or (said.verb & READ and of_things and said.word not in _ASKS):
             return _Said(0, "", tail.words, tail.marks)

@@ -49,7 +49,7 @@ NOUNS: Final[Mapping[int, str]] = {
     marks.MONEY | marks.PLEDGE: "subscription",
     # It is about money: made freely, acted on with care.
     marks.PAPER: """
-        invoice quote bill checkout balance wallet fund credit amount paid money bank treasury ledger
+        invoice quote bill balance wallet fund credit amount paid money bank treasury ledger
         escrow dispute claim mandate agreement authorization sale loan
     """,
     # Making one reaches a person.
@@ -117,7 +117,7 @@ NOUNS: Final[Mapping[int, str]] = {
         environment workspace space hold host head image video media asset object backup snapshot sample
         filter index export import upload copy clone fork patch post push quote trigger track transition
         open close start stop end return card vehicle shipment report link draft view
-        single cloud ssh gpg pgp api mcp rpc jsonrpc graphql gql
+        commit completion single cloud ssh gpg pgp api mcp rpc jsonrpc graphql gql
     """,
 }
 
@@ -126,6 +126,8 @@ PLURALS: Final[Mapping[int, str]] = {
     marks.LETTER: "notifications replies",
     marks.LETTER | marks.MAILING: "sends",
     marks.MONEY: "dids shortcodes",
+    marks.PAPER: "checkouts",
+    marks.LOSS: "cancels",
     marks.THING: "lists checks tests scans searches queries flags",
 }
 # Two words that are one thing.

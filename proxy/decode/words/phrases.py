@@ -65,6 +65,9 @@ _FORMATS: Final = frozenset({"json", "xml"})
 _AUDIENCES: Final = frozenset({"admin", "public"})
 _TELLS: Final = VERBS & ~CALM | GUARD | MONEY | LETTER | MAILING | LOSS
 _NAMING: Final = FEATHER | PLACE
+_MANY_DIGITS: Final = 3
+_MIXED: Final = 8
+_TELLING_WORD: Final = 5
 _COMPOUNDS: Final = range(6, 31)
 
 
@@ -138,13 +141,12 @@ def _marks(words: list[str]) -> tuple[int, ...]:
 
 
 def is_id(segment: str) -> bool:
-    """Whether a segment names one thing rather than a kind of things: digits, mixed case, an address."""
+    """Whether a segment surely names one thing rather than a kind of things: many digits, an address."""
     if segment.isalpha():
         return len(segment) > MAX_SEGMENT
     if len(segment) > MAX_SEGMENT or "@" in segment[1:]:
         return True
-    digits = len(_DIGIT.findall(segment))
-    return digits >= 3 or (digits > 0 and len(segment) >= 8 and not segment.islower())
+    return len(_DIGIT.findall(segment)) >= _MANY_DIGITS
 
 
 def path_phrases(path: str) -> Path | None:
@@ -210,7 +212,7 @@ class _Reading:
             self.id()
             return
         one = phrase(text, follows_id=self.follows_id, spoken=spoken)
-        unnamed = not one.words or (not one.all and _DIGIT.search(text))
+        unnamed = not one.words or _is_code(text, one)
         if unnamed or (self.named and not one.all & (VERBS | GUARD)):
             self.id()
         elif self.found and not self.follows_id and _is_name(self.found[-1], one):
@@ -219,6 +221,21 @@ class _Reading:
             self.named = len(one.words) == 1 and _names(one.words[0], one.all)
             self.found.append(one)
             self.follows_id = self.guessed = False
+
+
+def _is_code(text: str, one: Phrase) -> bool:
+    """Whether a segment with a digit or two is an id: none of its words is known, or none that is long."""
+    if text.isalpha() or not _DIGIT.search(text):
+        return False
+    if not one.all:
+        return True
+    return (
+        len(text) >= _MIXED
+        and not text.islower()
+        and not any(
+            mark and len(word) >= _TELLING_WORD for word, mark in zip(one.words, one.marks, strict=True)
+        )
+    )
 
 
 def _names(word: str, mark: int) -> bool:

@@ -18,7 +18,7 @@ VERBS: Final[Mapping[int, str]] = {
         get list search query find describe lookup fetch read show view count aggregate filter browse
         select has can is exists info status enumerate explore inspect introspect examine explain peek
         mget msearch termvectors mtermvectors percolate scroll knn pit sql esql eql scan tail head poll
-        receive download retrieve discover whoami ping probe diagnose
+        receive pull download retrieve discover whoami ping probe diagnose
         validate verify check test preview simulate precheck dryrun compare diff match
         estimate calculate calc compute evaluate quote predict classify suggest autocomplete
         analyze analyse summarize translate transcribe detect recognize embed tokenize sample
