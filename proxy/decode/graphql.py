@@ -50,7 +50,7 @@ def decode(head: Head, body: Body) -> Decoded | None:
     if body.is_json:
         return _posted(head, body.tree, served)
     if head.kind == "application/graphql" and body.plain is not None:
-        return _plain(head, body.plain)
+        return _believed(head, _plain(head, body.plain))
     if not served:
         return None
     if head.method == "GET" and body.empty:
@@ -65,7 +65,14 @@ def _posted(head: Head, tree: Tree, served: bool) -> Decoded | None:
     if not served and not _PERHAPS.fullmatch(head.path):
         return _elsewhere(asked)
     beside = [name for name in ("query", "operationName", "variables") if head.parameter(name) != ()]
-    return _decoded(replace(asked, clear=False) if beside else asked, served)
+    found = _decoded(replace(asked, clear=False) if beside else asked, served)
+    return None if found is None else _believed(head, found)
+
+
+def _believed(head: Head, found: Decoded) -> Decoded:
+    """A read only where the path says that GraphQL is served, or that the body alone is what counts."""
+    vouched = head.path == "/" or _SERVED.fullmatch(head.path)
+    return found if vouched or found.reading != "read" else replace(found, reading="write")
 
 
 def _of_tree(tree: Tree) -> _Asked | None:

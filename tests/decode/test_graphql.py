@@ -127,6 +127,14 @@ def test_a_body_alone_makes_no_read(path: str) -> None:
     assert read(got, "graphql.type") is UNKNOWN
 
 
+def test_where_graphql_may_be_served_fields_are_read_but_no_read_is_believed() -> None:
+    got = posted("{ a }", "https://api.example.com/v2")
+    assert read(got, "graphql.field") == ("a",) and got.consequence == "write"
+    got = asked("POST", "https://api.example.com/v1/refunds", b"{ a }", "application/graphql")
+    assert got.consequence != "read"
+    assert posted("{ a }", "https://api.example.com/").consequence == "read"
+
+
 def test_what_only_looks_like_a_query_is_no_graphql() -> None:
     got = posted("SELECT 1 FROM t", "https://api.example.com/v1/search")
     assert read(got, "graphql.type") == ()
