@@ -28,6 +28,7 @@ MAX_BULK: Final = 2_000
 _BATCH: Final = re.compile(
     r"(?P<base>(?:/[^/]*)*?)/(?P<last>(?:\$|%24)?batch)(?P<below>(?:/[^/]+)*)/?", re.IGNORECASE
 )
+_PARAMETERS: Final = re.compile(r";[^/]*")
 _BULK: Final = re.compile(r"(?P<base>(?:/[^/]*)*?)(?:/(?P<index>[^/_][^/]*))?/_bulk/?")
 _LINE: Final = re.compile(rb"([A-Za-z]{3,10}) ([!-~]{1,8000})(?: HTTP/1\.[01])?")
 _FIELD: Final = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,200}):[ \t]*([^\r\n\x00]{0,8000})")
@@ -55,10 +56,19 @@ def decode(head: Head, body: Body) -> Decoded | None:
     found = _BATCH.fullmatch(head.path)
     if head.kind == "multipart/mixed":
         return _mixed(head, body, found["base"] if found else "")
-    if found is None or found["below"]:
+    if found is None:
+        return _otherwise(head)
+    if found["below"]:
         return None
     certain = found["last"].lower() != "batch" or head.host in _SERVERS
     return _json(head, body, found["base"], certain=certain)
+
+
+def _otherwise(head: Head) -> Decoded | None:
+    """A container for servers that pass over parameters, or take ``%2F`` for a slash."""
+    found = _BATCH.fullmatch(_PARAMETERS.sub("", head.path).replace("%2F", "/"))
+    certain = found and (found["last"].lower() != "batch" or head.host in _SERVERS)
+    return _SEALED if found and certain and not found["below"] else None
 
 
 # -- JSON ------------------------------------------------------------------------------------

@@ -43,8 +43,8 @@ class _Asked:
 def decode(head: Head, body: Body) -> Decoded | None:
     """What a GraphQL request asks for; None where it is none."""
     served = bool(_SERVED.fullmatch(head.path))
-    if not served and not body.empty and _SERVED.fullmatch(_PARAMETERS.sub("", head.path)):
-        return _OPAQUE  # many servers pass over what follows a semicolon
+    if not served and not body.empty and _SERVED.fullmatch(_otherwise(head.path)):
+        return _OPAQUE
     if body.is_json and isinstance(body.tree, list):
         return _batch(head, body.tree, served)
     if body.is_json:
@@ -56,6 +56,11 @@ def decode(head: Head, body: Body) -> Decoded | None:
     if head.method == "GET" and body.empty:
         return _got(head)
     return None if body.empty else _OPAQUE
+
+
+def _otherwise(path: str) -> str:
+    """The path for servers that pass over what follows a semicolon, or take ``%2F`` for a slash."""
+    return _PARAMETERS.sub("", path).replace("%2F", "/")
 
 
 def _posted(head: Head, tree: Tree, served: bool) -> Decoded | None:

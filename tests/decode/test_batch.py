@@ -80,6 +80,14 @@ def test_what_cannot_be_opened_may_be_anything(body: Any) -> None:
     assert got.consequence != "read"
 
 
+@pytest.mark.parametrize("path", ["/v1.0/$batch;v=1", "/v1.0%2F$batch", "/v1.0%2f%24batch/"])
+def test_a_container_in_another_spelling_stays_shut(path: str) -> None:
+    got = asked("POST", f"https://graph.microsoft.com{path}", {"requests": [{"method": "GET", "url": "/me"}]})
+    assert got.members[-1].read(("consequence",)) is UNKNOWN
+    assert got.consequence != "read"
+    assert not asked("POST", "https://api.example.org/v1%2Fbatch", {"requests": []}).members
+
+
 def test_a_malformed_member_makes_the_batch_unreadable() -> None:
     assert asked("POST", GRAPH, {"requests": [{"method": "GET", "url": "/a/../b"}]}).unreadable
     assert asked("POST", GRAPH, {"requests": [{"method": "G T", "url": "/a"}]}).unreadable
