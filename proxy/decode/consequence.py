@@ -265,7 +265,7 @@ def _pays(deed: Deed, *, makes: bool) -> bool:
     """Money: a verb of it, making what moves it, a step in its way, a change of what was pledged."""
     if deed.verb & PAY or deed.every & PLEDGE:
         return True
-    if makes and deed.every & MONEY and not deed.head & FORM:
+    if makes and deed.every & MONEY and not deed.head & (FORM | TRIFLE):
         return True
     if makes and deed.every & PAPER and deed.near & MONEY:
         return True

@@ -21,8 +21,10 @@ from proxy.decode.words.marks import (
     FORM,
     GRANT,
     GUARD,
+    MAILING,
     MAKE,
     MANNER,
+    MONEY,
     NOUNS,
     PAY,
     READ,
@@ -180,7 +182,8 @@ def _single(method: str, tail: Phrase, above: Sequence[Phrase], ends_in_id: bool
     if mark & VERBS and (not mark & NOUNS or tail.spoken):
         return _Said(mark & VERBS, word, (), ())
     if method not in _ON_ITEMS:
-        after_kind = above and not mark & NOUNS & ~THING and above[-1].words[-1].endswith("s")
+        kind = bool(above) and (above[-1].words[-1].endswith("s") or bool(above[-1].all & (MONEY | MAILING)))
+        after_kind = kind and not mark & NOUNS & ~(THING | ASKED)
         if mark & VERBS and not ends_in_id and (tail.follows_id or after_kind):
             return _Said(mark & VERBS, word, (), ())
         if above and not tail.follows_id and not mark & (FORM | STEP):

@@ -242,10 +242,13 @@ def _names(word: str, mark: int) -> bool:
     return bool(mark & FEATHER or (mark & PLACE and word.endswith("s")))
 
 
+def _is_verb(mark: int) -> bool:
+    return bool(mark & VERBS) and not mark & NOUNS
+
+
 def _is_name(before: Phrase, one: Phrase) -> bool:
     """Whether what stands right after a kind in the plural, or after a verb, is a name."""
-    verb = len(before.words) == 1 and before.all & VERBS and not before.all & NOUNS
-    if not (verb or before.words[-1].endswith("s")):
+    if not (before.words[-1].endswith("s") or _is_verb(before.marks[0]) or _is_verb(before.marks[-1])):
         return False
     if not one.all:
         return True
