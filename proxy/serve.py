@@ -27,13 +27,14 @@ from typing import Final
 from proxy import __version__
 from proxy.admission import Admission, Rules
 from proxy.approvals import Approvals
+from proxy.awsmodels import models
 from proxy.config import Config, Resolve
 from proxy.control import ControlServer, Guard
 from proxy.decode import Facts
 from proxy.desk import Board, LocalDesk
 from proxy.errors import fail
-from proxy.gate.embedding import Gate, GateConfig
 from proxy.evidence import Evidence
+from proxy.gate.embedding import Gate, GateConfig
 from proxy.ledger import read
 from proxy.ledger.opening import Recovered
 from proxy.ledger.seen import Seen, fold
@@ -64,8 +65,8 @@ class Running:
     board: Board
     guard: Guard
     reviewers: Reviewers
-
     vkey: str
+
     def ready_line(self) -> str:
         """What `up --no-console` prints once."""
         line = {
@@ -137,7 +138,7 @@ async def running(config: Config) -> AsyncIterator[Running]:
             policy,
             Approvals(time.time),
             ledger,
-            facts=Facts(seen, secret_key(config.state, CREDENTIALS)),
+            facts=Facts(seen, secret_key(config.state, CREDENTIALS), models()),
             clock=time.time,
             new_id=Ids(),
             rules=Rules(config.shadow, config.strict, config.body_limit),
@@ -154,9 +155,9 @@ async def running(config: Config) -> AsyncIterator[Running]:
         stack.push_async_callback(admission.close, _ANSWERED_WITHIN)
         board = Board(admission, proxy=url)
         board.ledger_error = lambda: ledger.trouble
-        guard = Guard(board.status_changed)
         board.witness_error = lambda: evidence.trouble
         evidence.start(board.status_changed)
+        guard = Guard(board.status_changed)
         board.locked = lambda: guard.locked
         await _watch_policy(stack, config, board)
         control = ControlServer(
@@ -179,8 +180,8 @@ async def run_console_or_wait(config: Config, console: Console | None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, stop.set)
     async with running(config) as gate:
-        if console is None:
         print(f"sluice: the ledger is signed by {gate.vkey}; whoever verifies it pins this", file=sys.stderr)
+        if console is None:
             print(gate.ready_line(), flush=True)
             await stop.wait()
             return
