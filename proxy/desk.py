@@ -47,7 +47,8 @@ class Board:
 
     def _on_hold(self, what: str, hold: Hold) -> None:
         before = self._waiting.pop(hold.id, None)
-        view = _settle(before, hold) if before and hold.settled else summary(hold)
+        bare = hold.settled or not hold.action.documents
+        view = _moved_on(before, hold) if before and bare else summary(hold)
         if hold.settled:
             self._ended[hold.id] = view
             if len(self._ended) > _REMEMBERED:
@@ -84,8 +85,8 @@ class Board:
             held=counts.held,
             refused=counts.refused,
             ledger_error=self.ledger_error(),
-        )
             witness_error=self.witness_error(),
+        )
 
     def snapshot(self) -> Snapshot:
         """Pending holds, oldest first, and the status."""
@@ -233,11 +234,13 @@ def summary(hold: Hold) -> HoldView:
         reversible=verdict.reversible,
         unknown=verdict.unknown,
         reviewers=tuple(groups),
+        blast=records.reach(action),
+        first_seen=records.first_seen(action),
     )
 
 
-def _settle(view: HoldView, hold: Hold) -> HoldView:
-    """The view of a hold that has ended: what was shown stays shown."""
+def _moved_on(view: HoldView, hold: Hold) -> HoldView:
+    """The view of a hold that was answered or has ended: what was shown stays shown."""
     return replace(
         view,
         state=str(hold.state),
@@ -245,7 +248,7 @@ def _settle(view: HoldView, hold: Hold) -> HoldView:
         by=hold.by,
         reviews=_reviews(hold),
         approvals_needed=hold.approvals_needed,
-        agent_waiting=False,
+        agent_waiting=not hold.settled,
     )
 
 

@@ -26,6 +26,12 @@ MAX_TEXT: Final = 2_000
 MAX_URL: Final = 4_000
 MAX_SHOWN: Final = 20
 MAX_ENTERED: Final = 4_000
+MAX_RECIPIENTS: Final = 100
+
+_REACH: Final = ("recipients", "records", "amount", "currency")
+_MARKERS: Final = ("host", "operation", "recipient", "credential")
+_TRUE: Final = Values(("true",))
+_ABSENT_TEXTS: Final = ("‹none›",)
 
 
 def iso(time: float) -> str:
@@ -63,14 +69,24 @@ def decided(
     credential = action.read(("credential",))
     if isinstance(credential, Values) and credential.items:
         fields["credential"] = credential.items[0]
+    if reached := sorted(_recipients(action))[:MAX_RECIPIENTS]:
+        fields["recipients"] = reached
     return Draft("decided", fields, digest=decision.digest or None)
+
+
+def _recipients(action: Action) -> set[str]:
+    """Keyed hashes of whom an action and its members reach."""
+    found = action.read(("first_seen", "recipient", "marks"))
+    own = {item for item in found.items if item} if isinstance(found, Values) else set()
+    return own.union(*map(_recipients, action.members))
 
 
 def _for_replay(action: Action) -> dict[str, object]:
     """What else is needed to judge the request again: `sluice policy replay` reads it."""
     told: dict[str, object] = {}
-    if action.complete and action.unreadable is None:
-        told["consequence"] = action.consequence
+    does = action.read(("consequence",))
+    if action.complete and isinstance(does, Values):
+        told["consequence"] = list(does.items)
     if action.request.body is not None:
         told["body"] = len(action.request.body)
     methods = action.read(("method",))
@@ -179,7 +195,7 @@ def _texts(action: Action, name: Field) -> tuple[str, ...]:
     if not isinstance(found, Values):
         return ("‹unknown›",)
     if not found.items:
-        return ("‹none›",)
+        return _ABSENT_TEXTS
     texts = tuple(
         "‹unreadable›" if item is None else cut(redact_value(item, name), 500)
         for item in found.items[:MAX_SHOWN]
@@ -196,6 +212,21 @@ def _anywhere(action: Action, name: Field) -> Reading:
     inside = [_anywhere(member, name) for member in action.members]
     items = tuple(item for one in inside if isinstance(one, Values) for item in one.items)
     return Values(items) if items else found
+
+
+def reach(action: Action) -> dict[str, tuple[str, ...]]:
+    """How far an action reaches, as text: what nothing says is left out, what might be is unknown."""
+    found = {name: _texts(action, ("blast", name)) for name in _REACH}
+    return {name: texts for name, texts in found.items() if texts != _ABSENT_TEXTS}
+
+
+def first_seen(action: Action) -> tuple[str, ...]:
+    """What this agent does for the first time, itself or in a member."""
+    return tuple(
+        name
+        for name in _MARKERS
+        if any(one.read(("first_seen", name)) == _TRUE for one in (action, *action.members))
+    )
 
 
 def reviewed(hold: Hold, review: Review) -> Draft:

@@ -195,17 +195,16 @@ def _known(action: Action, fields: Fields, seen: Seen, *, whole: bool) -> Action
     if not whole:
         documents = {name: _veiled(read) for name, read in documents.items()}
     documents["first_seen"] = _first_seen(fields, seen)
-    credential, consequence = _text(fields, "credential"), _text(fields, "consequence")
+    credential, consequence = _text(fields, "credential"), fields.get("consequence")
     scalars = {
         **action.scalars,
         "operation": Values((_text(fields, "operation"),)),
         "credential": Values((credential,)) if credential else ABSENT,
     }
-    if consequence and not action.members:
-        scalars["consequence"] = Values((consequence,))
-    return replace(
-        action, documents=documents, scalars=scalars, complete=action.complete or bool(consequence)
-    )
+    if isinstance(consequence, list):
+        scalars["consequence"] = Values(tuple(one if isinstance(one, str) else None for one in consequence))
+    complete = action.complete or isinstance(consequence, list)
+    return replace(action, documents=documents, scalars=scalars, complete=complete)
 
 
 def _veiled(read: Document) -> Document:
@@ -220,7 +219,7 @@ def _veiled(read: Document) -> Document:
 
 def _first_seen(fields: Fields, seen: Seen) -> Document:
     agent, host, credential = (_text(fields, name) for name in ("agent", "host", "credential"))
-    operation = _text(fields, "operation")
+    operation, recipients = _text(fields, "operation"), fields.get("recipients")
 
     def read(name: Field) -> Reading:
         match name:
@@ -230,6 +229,8 @@ def _first_seen(fields: Fields, seen: Seen) -> Document:
                 first = seen.new_operation(agent, host, operation)
             case ("credential",):
                 first = bool(credential) and seen.other_credential(agent, host, credential)
+            case ("recipient",) if isinstance(recipients, list):
+                first = any(seen.new_recipient(agent, str(one)) for one in recipients)
             case _:
                 return UNKNOWN
         return Values(("true" if first else "false",))

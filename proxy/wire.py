@@ -42,6 +42,9 @@ class HoldView:
     `opened` and `deadline` are Unix time in seconds; over the wire and in JSON they are
     RFC 3339 in UTC. `digest` is hex. `show` maps a field's name to its values as text.
     `state` is a word of `proxy.hold.State`; `cause` and `by` say how a settled one ended.
+    `blast` says how far it reaches: ``recipients``, ``records``, ``amount``, ``currency``, as far
+    as anything says so; `first_seen` which of host, operation, recipient and credential this
+    agent has not used before. Both are as they were when the hold opened.
     `headers` and `body` are empty but in the whole view (`Desk.show`); `body_note` says what
     of the body is not shown and why.
     """
@@ -70,6 +73,8 @@ class HoldView:
     reversible: bool | None = None
     unknown: tuple[str, ...] = ()
     reviewers: tuple[str, ...] = ()
+    blast: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    first_seen: tuple[str, ...] = ()
     headers: tuple[tuple[str, str], ...] = ()
     body: str = ""
     body_note: str = ""

@@ -8,11 +8,13 @@ what is well-formed but not understood is UNKNOWN to the rules, and counts again
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Final, Protocol
 
 from proxy.action import ABSENT, UNKNOWN, Action, Document, Field, Reading, Request, Values
-from proxy.decode import formats, http, message
+from proxy.decode import formats, http, message, recipients
 from proxy.decode.aws_routes import NO_SERVICES, Services
 from proxy.decode.consequence import CONSEQUENCES, Likely, body_matters, likely
 from proxy.decode.decoded import Body, Decoded, Head, told
@@ -32,6 +34,10 @@ class Seen(Protocol):
         """Whether this agent has not been let do this at this host before."""
         ...
 
+    def new_recipient(self, agent: str | None, recipient: str) -> bool:
+        """Whether this agent has not reached this recipient (its keyed hash) before."""
+        ...
+
     def other_credential(self, agent: str | None, host: str, credential: str) -> bool:
         """Whether this is another credential (its keyed hash) than this agent's first one at this host."""
         ...
@@ -44,6 +50,9 @@ class _Everything:
         return False
 
     def new_operation(self, agent: str | None, host: str, operation: str) -> bool:
+        return False
+
+    def new_recipient(self, agent: str | None, recipient: str) -> bool:
         return False
 
     def other_credential(self, agent: str | None, host: str, credential: str) -> bool:
@@ -132,7 +141,14 @@ def _decode(request: Request, facts: Facts, budget: _Budget, depth: int = 0) -> 
     documents = message.documents(head, body)
     documents |= formats.documents(head, body, decoded)
     documents |= {root: _of_any(members, root) for root in formats.ROOTS} if members else {}
-    documents["first_seen"] = _first_seen(facts.seen, request, head.host, operation, credentials)
+    documents["first_seen"] = _first_seen(
+        facts.seen,
+        request,
+        head.host,
+        operation,
+        credentials,
+        cache(lambda: recipients.marks(body, decoded, facts.key)),
+    )
     return Action(
         request=request,
         complete=request.body is not None,
@@ -251,8 +267,14 @@ def _credential_name(credential: str) -> str:
 
 
 def _first_seen(
-    seen: Seen, request: Request, host: str, operation: str, credentials: tuple[str, ...]
+    seen: Seen,
+    request: Request,
+    host: str,
+    operation: str,
+    credentials: tuple[str, ...],
+    marks: Callable[[], Reading],
 ) -> Document:
+    """Reads ``first_seen.A``; the marks themselves are for whoever writes down what was released."""
     agent = request.agent
 
     def text(first: bool) -> Values:
@@ -266,6 +288,11 @@ def _first_seen(
                 return text(seen.new_operation(agent, host, operation))
             case ("credential",):
                 return text(any(seen.other_credential(agent, host, one) for one in credentials))
+            case ("recipient",):
+                new = recipients.any_new(marks(), lambda mark: seen.new_recipient(agent, mark))
+                return UNKNOWN if new is None else text(new)
+            case ("recipient", "marks"):
+                return marks()
             case _:
                 return UNKNOWN
 

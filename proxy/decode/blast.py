@@ -23,7 +23,7 @@ from proxy.decode.json import Tree
 MAX_XML: Final = 1024 * 1024
 MAX_XML_DEPTH: Final = 20
 
-_RECIPIENTS: Final = frozenset(
+RECIPIENTS: Final = frozenset(
     {
         "to", "cc", "bcc", "recipients", "recipient", "to_emails", "emails", "phone_numbers", "phonenumbers",
         "to_numbers", "user_ids", "userids", "include_player_ids", "include_subscription_ids",
@@ -79,9 +79,9 @@ def _recipients(body: Body, decoded: Sequence[Decoded]) -> Reading:
             if not isinstance(found, Values):
                 return UNKNOWN
             return Values((None,)) if None in found.items else _count(len(found.items))
-    if (told := _told(body)) is not None:
+    if (told := unread(body)) is not None:
         return told
-    found_in = [value for key, value in _walk(body) if key in _RECIPIENTS]
+    found_in = [value for key, value in walk(body) if key in RECIPIENTS]
     return _count(sum(map(_size, found_in))) if found_in else ABSENT
 
 
@@ -91,15 +91,15 @@ def _records(head: Head, body: Body, decoded: Sequence[Decoded]) -> Reading:
         return _count(max(counted))
     if head.kind.endswith("xml") and body.plain is not None:
         return _xml_records(body.plain)
-    if (told := _told(body)) is not None:
+    if (told := unread(body)) is not None:
         return told
     if body.is_json:
         sizes = [
-            _size(value) for key, value in _walk(body) if key in _RECORDS and isinstance(value, list | dict)
+            _size(value) for key, value in walk(body) if key in _RECORDS and isinstance(value, list | dict)
         ]
     else:
         sizes = [
-            *Counter(key for key, _ in _walk(body) if key in _RECORDS).values(),
+            *Counter(key for key, _ in walk(body) if key in _RECORDS).values(),
             *_numbered(body.form or []),
         ]
     if isinstance(body.tree, list):
@@ -107,14 +107,14 @@ def _records(head: Head, body: Body, decoded: Sequence[Decoded]) -> Reading:
     return _count(max(sizes)) if sizes else ABSENT
 
 
-def _told(body: Body) -> Reading | None:
+def unread(body: Body) -> Reading | None:
     """What is known without looking: nothing of an unread or opaque body; None to go on."""
     if body.empty:
         return ABSENT
     return None if body.is_json or body.form is not None or body.parts is not None else UNKNOWN
 
 
-def _walk(body: Body) -> Iterator[tuple[str, Tree]]:
+def walk(body: Body) -> Iterator[tuple[str, Tree]]:
     """Every key, in lower case, with its value; of a form's name only the first step."""
     if not body.is_json:
         pairs = body.form if body.form is not None else multipart.values(body.parts or ())
@@ -189,7 +189,7 @@ def _xml_records(plain: bytes) -> Reading:
 
 def _amounts(body: Body) -> tuple[Reading, Reading]:
     """Every amount and every currency that the body names, in its order."""
-    if (told := _told(body)) is not None:
+    if (told := unread(body)) is not None:
         return told, told
     amounts: list[str | None] = []
     currencies: list[str | None] = []
@@ -210,7 +210,7 @@ def _pairs(body: Body) -> Iterator[tuple[str, str | None]]:
             part = len(names) > 1 and names[-1] in _PARTS and names[-2] in _AMOUNTS
             yield names[-2] if part else names[-1] if names else "", text
         return
-    for key, value in _walk(body):
+    for key, value in walk(body):
         if isinstance(value, dict):
             if key in _AMOUNTS:
                 yield from ((key, _text(one)) for name, one in value.items() if name.lower() in _PARTS[::2])

@@ -264,6 +264,12 @@ def absent(_: Field) -> Reading:
 # -- headers ---------------------------------------------------------------------------
 
 
+CONFIDENCE: Final = "x-sluice-confidence"
+"""The header in which an agent, or its model, says how sure it is; never forwarded."""
+
+_CONFIDENCE: Final = re.compile(r"0(?:\.[0-9]{1,18})?|1(?:\.0{1,18})?")
+
+
 def read_headers(headers: Iterable[Header]) -> Mapping[str, Values]:
     """
     Header values by lower-case name, in order; one that is not UTF-8 is a value of None.
@@ -277,7 +283,14 @@ def read_headers(headers: Iterable[Header]) -> Mapping[str, Values]:
         if values and key in _ONCE:
             raise Unreadable(f"two headers '{key.decode('ascii')}'")
         values.append(_text(value))
+    if CONFIDENCE in found:
+        found[CONFIDENCE] = [_confidence(found[CONFIDENCE])]
     return {key: Values(tuple(values)) for key, values in found.items()}
+
+
+def _confidence(given: list[str | None]) -> str | None:
+    """One decimal from 0 to 1; anything else, or a second one, cannot be read."""
+    return given[0] if len(given) == 1 and given[0] and _CONFIDENCE.fullmatch(given[0]) else None
 
 
 def _text(value: bytes) -> str | None:

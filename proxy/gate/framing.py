@@ -323,6 +323,9 @@ _HOP: Final = frozenset(
     b"connection keep-alive te trailer transfer-encoding upgrade expect http2-settings".split()
 )
 
+# What an agent says to the gate alone.
+_OURS: Final = frozenset({b"x-sluice-confidence"})
+
 
 def outgoing(
     headers: Sequence[Header], *, length: int | None, body: bool, http2: bool, upgrade: bool
@@ -330,14 +333,15 @@ def outgoing(
     """
     The headers of a request as they leave, and whether its body goes in chunks.
 
-    All that were judged, in their order and spelling, but those of the agent's own connection;
+    All that were judged, in their order and spelling, but those of the agent's own connection and
+    those for the gate alone;
     framed by `length`, the body's real one (None while it streams). `body` says whether the
     method or the agent gave it one, so that ``content-length: 0`` is said where it matters.
     """
     kept: list[Header] = []
     for name, value in headers:
         low = name.lower()
-        hop = low in _HOP or low == b"content-length" or low.startswith(b"proxy-")
+        hop = low in _HOP or low in _OURS or low == b"content-length" or low.startswith(b"proxy-")
         if not hop or (low == b"te" and http2 and value == b"trailers"):
             kept.append((name, value))
     if upgrade:

@@ -18,9 +18,9 @@ _OPEN: Final = frozenset(str(word) for word in Word if word.opens)
 
 class Seen:
     """
-    Hosts, operations and credentials that each agent has used.
+    Hosts, operations and credentials that each agent has used, and whom it has reached.
 
-    Credentials are short keyed hashes, never the thing itself. Nothing is ever forgotten.
+    Credentials and recipients are short keyed hashes, never the thing itself. Nothing is ever forgotten.
     """
 
     def __init__(self, limit: int = LIMIT) -> None:
@@ -46,6 +46,10 @@ class Seen:
             self._learn(("host", agent, host))
         if operation:
             self._learn(("operation", agent, host, operation))
+        recipients = fields.get("recipients")
+        for recipient in recipients if isinstance(recipients, list) else ():
+            if type(recipient) is str:
+                self._learn(("recipient", agent, recipient))
         if host and credential:
             self._learn(("credential", agent, host, credential))
             if (agent, host) not in self._first and not self.full:
@@ -62,6 +66,10 @@ class Seen:
     def new_operation(self, agent: str | None, host: str, operation: str) -> bool:
         """Whether this agent has not been let do this at this host before."""
         return ("operation", agent or "", host, operation) not in self._members
+
+    def new_recipient(self, agent: str | None, recipient: str) -> bool:
+        """Whether this agent has not reached this recipient (its keyed hash) before."""
+        return ("recipient", agent or "", recipient) not in self._members
 
     def new_credential(self, agent: str | None, host: str, credential: str) -> bool:
         """Whether this agent has not used this credential at this host before."""

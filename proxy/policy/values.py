@@ -74,6 +74,7 @@ _HOST_FIELD: Final = ("host",)
 _HOSTS: Final = frozenset({_HOST_FIELD, ("header", "host")})
 _MEDIA_TYPES: Final = frozenset({("body", "type"), ("header", "content-type")})
 _ADDRESSES: Final = frozenset({("email", "to"), ("email", "from")})
+_CURRENCY: Final = ("blast", "currency")
 
 
 def _media_type(value: str) -> str:
@@ -95,6 +96,8 @@ def fold(line: Line, *, wide: bool) -> Fold | None:
         return _media_type
     if line.field in _ADDRESSES:
         return mail_domain
+    if line.field == _CURRENCY:
+        return str.upper
     if wide and any(isinstance(one, str) and "@" in one for one in line.operands):
         return mail_domain
     return None
@@ -123,7 +126,7 @@ def test(line: Line, *, wide: bool) -> Test:
 
 def _folded(line: Line, folding: Fold | None, *, wide: bool) -> Test:
     if line.operator is Operator.MATCHES:
-        insensitive = folding is not None and (wide or line.field in _HOSTS)
+        insensitive = folding is not None and (wide or line.field in _HOSTS or line.field == _CURRENCY)
         plain = _any([regex(str(one), wide=wide, folded=insensitive) for one in line.operands])
     elif folding is None:
         plain = _plain(line.field, line.operator, line.operands)

@@ -16,6 +16,13 @@ from proxy.render.text import is_punycode, lines, safe, url_parts, url_text
 from proxy.wire import HoldView, ReviewView
 
 _FIELD: Final = 400
+_SHOWN: Final = 5
+_FIRSTS: Final = {
+    "host": "uses this host",
+    "operation": "does this here",
+    "recipient": "reaches one of these recipients",
+    "credential": "uses this credential here",
+}
 _TIERS: Final = {"low": "green", "medium": "yellow", "high": "red", "critical": "bold red"}
 
 type Row = tuple[str, Text]
@@ -81,6 +88,10 @@ def in_short(view: HoldView, now: float) -> Iterator[Row]:
         yield "", ended_text(view)
     yield "rule", Text.assemble(safe(view.rule, "bold"), safe(_others(view)), "  ", _risk(view))
     yield "why", _cut(view.why)
+    if view.blast:
+        yield "reach", _reach(view)
+    if view.first_seen:
+        yield "first", Text.assemble(("for the first time this agent ", "yellow"), _firsts(view))
     for name in view.unknown:
         yield (
             "note",
@@ -137,6 +148,21 @@ def _review(review: ReviewView) -> Text:
 def _risk(view: HoldView) -> Text:
     undone = {None: "", True: ", can be undone", False: ", cannot be undone"}[view.reversible]
     return Text.assemble(tier_text(view), undone)
+
+
+def _reach(view: HoldView) -> Text:
+    """``500 recipients, 90.00 EUR``; counts are what the request says, and at least that."""
+    counted = [
+        f"{', '.join(view.blast[name][:_SHOWN])} {name}"
+        for name in ("recipients", "records")
+        if name in view.blast
+    ]
+    amounts = [", ".join(view.blast[name][:_SHOWN]) for name in ("amount", "currency") if name in view.blast]
+    return _cut("; ".join([*counted, *(["amount " + " ".join(amounts)] if amounts else [])]))
+
+
+def _firsts(view: HoldView) -> Text:
+    return safe(", ".join(_FIRSTS.get(name, name) for name in view.first_seen))
 
 
 def _answers(view: HoldView) -> Text:
