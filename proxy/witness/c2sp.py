@@ -50,7 +50,8 @@ class CosigningWitness:
             known = self._remembered(answer, seal)
             answer = self._submit(seal, known)
         if answer.status != 200:
-            raise RefusedError(Problem(f"it answered {answer.status}", _MEANINGS.get(answer.status, "")))
+            meaning = _MEANINGS.get(answer.status)
+            raise RefusedError(Problem(f"it answered {answer.status}" + (f": {meaning}" if meaning else "")))
         self._kept.append([self._cosigned(seal, answer)])
         self._known = seal.tree
 

@@ -105,12 +105,11 @@ class GitWitness:
 
     def send(self, seals: Sequence[Seal]) -> None:
         """See `Witness.send`."""
-        begun = not self._fails("rev-parse", "--verify", "--quiet", BRANCH)
-        stream = b""
-        for seal in seals:
-            stream += _commit(seal.note, int(self._clock()), begun)
-            begun = True
-        self._must(stream, "fast-import", "--quiet")
+        now, begun = int(self._clock()), not self._fails("rev-parse", "--verify", "--quiet", BRANCH)
+        first, *more = (seal.note for seal in seals)
+        # Within one stream each commit goes on from the one before by itself.
+        commits = [_commit(first, now, begun), *(_commit(note, now, False) for note in more)]
+        self._must(b"".join(commits), "fast-import", "--quiet")
         if not self._fails("remote", "get-url", "origin"):
             self._must(b"", "push", "--quiet", "origin", BRANCH)
 

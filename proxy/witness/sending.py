@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from proxy.chain import cut
-from proxy.errors import SluiceError
 from proxy.ledger import Draft
 from proxy.ledger.seal import Seal
 from proxy.witness import Witness
@@ -119,7 +118,8 @@ class Sending:
             taken = line.backlog[:_AT_ONCE]
             try:
                 await _apart(line.witness, taken)
-            except (OSError, SluiceError, ValueError) as error:
+            except Exception as error:
+                # Whatever it was, a bug of ours too: it must not end the sending unseen.
                 self._failed(line, str(error))
                 return
             del line.backlog[: len(taken)]
