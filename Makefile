@@ -2,7 +2,7 @@
 PY := .venv/bin/python
 SLUICE := .venv/bin/sluice
 
-.PHONY: run test lint types policies check bench lock clean help
+.PHONY: run test lint types policies check bench fuzz score lock clean help
 
 run: .setup-run ## start Sluice: the demo, or `make run ARGS="run -- COMMAND"`
 	@$(SLUICE) $(or $(ARGS),demo)
@@ -25,6 +25,14 @@ check: lint types policies test ## what CI runs
 
 bench: .setup-dev ## write the table of docs/bench.md anew
 	@$(PY) scripts/bench.py
+
+fuzz: .setup-dev ## fuzz the decoders for a minute
+	@$(PY) scripts/fuzz.py --seconds $(or $(SECONDS),60)
+
+score: .setup-dev ## judge a labelled corpus: make score CORPUS=folder
+	@$(PY) scripts/score.py $(CORPUS) -- --no-borderline
+	@$(PY) scripts/leave_one_out.py $(CORPUS) -- --no-borderline
+	@$(PY) scripts/evasions.py $(CORPUS)
 
 lock: ## pin the dependencies anew (needs uv)
 	@scripts/lock.sh
