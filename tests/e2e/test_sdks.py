@@ -74,7 +74,8 @@ s3 = boto3.client(
 say(lambda: s3.list_objects_v2(Bucket="backups")["KeyCount"])
 for key in ("one", "two"):
     say(lambda: s3.put_object(Bucket="backups", Key=key, Body=b"x" * 100)["ETag"])
-say(lambda: s3.delete_object(Bucket="backups", Key="one"))
+for key in ("one", "two"):
+    say(lambda: s3.delete_object(Bucket="backups", Key=key)["ResponseMetadata"]["HTTPStatusCode"])
 say(lambda: s3.list_objects_v2(Bucket="backups")["KeyCount"])
 """
 
@@ -173,7 +174,7 @@ def test_sendgrid_mails_once_with_a_yes_and_never_with_a_no(
 ) -> None:
     assert agent.said() == {"answer": 200}
     saw = answer(gate, "mail/send", "sendgrid-sends", True)
-    assert saw["json.personalizations.to.email"] == ("one@example.com",)
+    assert saw["email.to"] == ("one@example.com",)
     assert agent.said() == {"answer": 202}
     answer(gate, "mail/send", "sendgrid-sends", False, "ask marketing first")
     told = agent.said()
@@ -183,15 +184,15 @@ def test_sendgrid_mails_once_with_a_yes_and_never_with_a_no(
 
 
 @pytest.mark.parametrize("agent", [BOTO3_AGENT], indirect=True, ids=["boto3"])
-def test_boto3_writes_and_deletes_only_what_was_approved(gate: Gate, agent: Agent) -> None:
+def test_boto3_uploads_and_deletes_only_what_was_approved(gate: Gate, agent: Agent) -> None:
     """boto3 shows no body that is not AWS's own, so the decision is read from the headers."""
     bucket = s3_backends["123456789012"]["aws"].buckets["backups"]
     assert agent.said() == {"answer": 0}
-    answer(gate, "/one", "s3-writes", True)
     assert "answer" in agent.said()
-    answer(gate, "/two", "s3-writes", False)
-    assert agent.said() == {"raised": "ClientError", "says": "denied"}
+    assert "answer" in agent.said()
     answer(gate, "/one", "s3-deletes", False)
     assert agent.said() == {"raised": "ClientError", "says": "denied"}
+    answer(gate, "/two", "s3-deletes", True)
+    assert "answer" in agent.said()
     assert agent.said() == {"answer": 1}
     assert [(key, object.value) for key, object in bucket.keys.items()] == [("one", b"x" * 100)]
