@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from proxy import policy as room
+from proxy.action import Values
 from proxy.awsmodels import models
 from proxy.cli import authoring
 from proxy.cli.parser import folder
@@ -105,6 +106,8 @@ def _explained(found: room.Explanation) -> dict[str, object]:
         "rules": answer.rules,
         "why": answer.why,
         "operation": answer.action.operation,
+        "consequence": _texts(answer, "consequence"),
+        "consequence_why": " ".join(_texts(answer, "consequence_why")),
         "readings": [
             {"rule": one.rule, "then": str(one.then), "applies": one.applies, "line": one.line, "at": one.at}
             for one in found.readings
@@ -119,7 +122,17 @@ def _shown(found: room.Explanation) -> Shown:
         f"{one.then} {one.rule}: {words[one.applies]}{f': {one.line}' if one.line else ''}  ({one.at})"
         for one in found.readings
     ]
-    return Shown(answer.decision, answer.rule, answer.rules, answer.why, answer.action.operation, steps)
+    why = " ".join(_texts(answer, "consequence_why"))
+    likely = " or ".join(_texts(answer, "consequence")) or "nobody can say"
+    taken_for = f"{likely}: {why}" if why else likely
+    return Shown(
+        answer.decision, answer.rule, answer.rules, answer.why, answer.action.operation, steps, taken_for
+    )
+
+
+def _texts(answer: room.Answer, field: str) -> list[str]:
+    found = answer.action.read((field,))
+    return [one for one in found.items if one] if isinstance(found, Values) else []
 
 
 def _explain_lines(policy: room.Policy, facts: Facts, source: Path) -> int:

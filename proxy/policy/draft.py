@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from proxy.action import Action, Request
+from proxy.action import Action, Request, Values
 from proxy.decode import Facts, decode
 from proxy.decode.http import operation as called_by_path
 from proxy.errors import SluiceError, fail
@@ -61,7 +61,7 @@ class Draft:
     asked: Request
     host: str
     path: str
-    consequence: str
+    consequences: tuple[str, ...]
     shown: tuple[str, ...] = ()
     operation: str = ""
     body: tuple[str, ...] = ()
@@ -131,12 +131,14 @@ def _file(drafts: Mapping[str, Draft], comment: str) -> str:
 
 
 def _rule(name: str, draft: Draft) -> list[str]:
-    tier, reversible = _RISK.get(draft.consequence, ("medium", ""))
-    undone = f", reversible: {reversible}" if reversible else ""
+    risks = [_RISK[word] for word in draft.consequences if word in _RISK]
+    tier = "high" if any(tier == "high" for tier, _ in risks) else "medium"
+    undone = f", reversible: {min(reversible for _, reversible in risks)}" if risks else ""
+    why = " ".join(_WHY[word] for word in draft.consequences if word in _WHY)
     where = [f"      where: {{operation: {{is: {quoted(draft.operation)}}}}}"] if draft.operation else []
     return [
         f"  - name: {name}",
-        f"    why: {_WHY.get(draft.consequence, 'This changes something.')}",
+        f"    why: {why or 'This changes something.'}",
         "    match:",
         f"      host: {quoted(draft.host)}",
         f"      method: {draft.asked.method.decode('ascii')}",
@@ -223,11 +225,18 @@ def from_request(asked: Request, stands_in: str, facts: Facts = NO_FACTS) -> Dra
         asked=_without_query(asked, action, facts),
         host=action.host,
         path=pattern,
-        consequence=action.consequence,
+        consequences=consequences(action),
         shown=field_names(root, keys) if root else (),
         operation=action.operation if named and not action.members else "",
         body=lines,
     )
+
+
+def consequences(action: Action) -> tuple[str, ...]:
+    """What an action may do, the gravest first; where nobody can say, what it is taken for."""
+    found = action.read(("consequence",))
+    words = tuple(one for one in found.items if one) if isinstance(found, Values) else ()
+    return words or (action.consequence,)
 
 
 def _without_query(asked: Request, action: Action, facts: Facts) -> Request:

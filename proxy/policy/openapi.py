@@ -19,7 +19,7 @@ import yaml
 from proxy.decode import Facts, decode
 from proxy.errors import SluiceError, fail
 from proxy.policy.asked import NO_FACTS, request
-from proxy.policy.draft import RISKY, Draft, body_lines, field_names, kebab
+from proxy.policy.draft import RISKY, Draft, body_lines, consequences, field_names, kebab
 
 MAX_BYTES: Final = 32 * 1024 * 1024
 MAX_LEVELS: Final = 100
@@ -139,7 +139,7 @@ def drafts(source: Source, operation: str = "") -> Iterator[Draft]:
         if operation and operation != id:
             continue
         draft = _draft(source, id, method, path, item, one)
-        if draft is not None and (operation or draft.consequence in RISKY):
+        if draft is not None and (operation or not set(RISKY).isdisjoint(draft.consequences)):
             found += 1
             yield draft
     if operation and not found:
@@ -179,7 +179,7 @@ def _draft(
         asked=asked,
         host=action.host,
         path=f"{urlsplit(server).path}{_address(path, '*')}",
-        consequence=action.consequence,
+        consequences=consequences(action),
         shown=field_names(kind, keys) if kind else (),
         body=body_lines(kind, sample) if kind else (),
     )

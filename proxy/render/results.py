@@ -35,6 +35,7 @@ class Explanation:
     why: str
     operation: str
     steps: Sequence[str] = ()
+    consequence: str = ""
 
 
 def printer(file: IO[str], environ: Mapping[str, str]) -> Console:
@@ -92,5 +93,7 @@ def explain_lines(explanation: Explanation) -> Iterator[Text]:
     yield Text.assemble(("rule       ", "dim"), safe(", ".join(explanation.rules) or explanation.rule))
     yield Text.assemble(("why        ", "dim"), safe(explanation.why))
     yield Text.assemble(("operation  ", "dim"), safe(explanation.operation))
+    if explanation.consequence:
+        yield Text.assemble(("taken for  ", "dim"), safe(explanation.consequence))
     for step in explanation.steps:
         yield Text.assemble(("           ", "dim"), safe(step))

@@ -126,6 +126,19 @@ def test_an_id_has_to_name_one_request(tmp_path):
 # -- out of an OpenAPI description -------------------------------------------------------
 
 
+def test_each_risky_operation_becomes_a_rule_and_no_other(tmp_path):
+    draft = new(tmp_path, SPEC)
+    assert set(passes(tmp_path, draft)) == {"cancel-refund", "delete-user", "rule-default"}
+    assert "What is deleted may not come back." in draft.out
+    assert "3 rules drafted" in draft.err
+
+
+def test_a_description_without_anything_risky_drafts_nothing(tmp_path):
+    done = new(tmp_path, SPEC | {"paths": {"/v1/users": {"get": GET}}})
+    assert (done.status, done.out) == (2, "")
+    assert "nothing risky" in done.err
+
+
 def test_one_operation_becomes_a_rule_whatever_it_does(tmp_path):
     draft = new(tmp_path, SPEC, "--operation", "cancelRefund")
     assert set(passes(tmp_path, draft)) == {"cancel-refund"}
