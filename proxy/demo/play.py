@@ -37,7 +37,7 @@ from proxy.wire import Change, HoldView, Snapshot
 
 _INTRO: Final = """\
 A fake bank, mail and file API run on this machine, and an agent that uses them. What it sends
-goes through the gate, under the starter policies: reading flows, the rest waits for you.
+goes through the gate, under the starter policies: reading flows, what is risky waits for you.
 
   a  approve     d  deny, with a reason     enter  look at it whole     ?  help     q  quit
 """
