@@ -191,13 +191,18 @@ def _hints(head: Head, body: Body, path: Path) -> Iterator[Hint]:
 
 def _meant(found: Iterable[Naming | Hint], path: Path) -> Iterator[Hint]:
     """Hints, and the outcomes of the operations that parameters name."""
+    names: set[str] = set()
     for one in found:
         if isinstance(one, Hint):
             yield one
-            continue
-        for word in outcome(name_deed(one.name, above=path.phrases)):
-            if word not in _MILD:
-                yield Hint(word, f"the parameter '{one.parameter}' names it")
+        elif len(names) == MAX_NAMES:
+            yield Hint("delete", "it names more operations than can be read")
+            return
+        elif one.name not in names:
+            names.add(one.name)
+            for word in outcome(name_deed(one.name, above=path.phrases)):
+                if word not in _MILD:
+                    yield Hint(word, f"the parameter '{one.parameter}' names it")
 
 
 def _sentence(head: Head, deed: Deed) -> str:

@@ -8,7 +8,7 @@ what the path says. Names of fields are those that APIs use in general, in any s
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import Final, NamedTuple
 
 from proxy.action import Values
@@ -60,7 +60,7 @@ _TO: Final = _names(
     "to recipient recipients personalizations phonenumber toaddresses destination cc bcc tonumber"
 )
 _SAYING: Final = _names("subject body text html message content template templateid sms caption")
-_MONEY: Final = _names("amount total value amountmoney")
+_MONEY: Final = _names("amount amountmoney")
 _CURRENCY: Final = _names("currency currencycode")
 _ACCESS: Final = _names(
     "role roles permission permissions privileges grants accesslevel accessrole isadmin admin acl private "
@@ -79,6 +79,9 @@ _SQL_ERASES: Final = re.compile(r"\b(?:delete\s+from|drop\s+\w+|truncate\s+\w+)"
 _SQL_GRANTS: Final = re.compile(
     r"\b(?:grant\s+\w+|revoke\s+\w+|(?:create|alter)\s+(?:user|role|login))\b", re.IGNORECASE
 )
+_TOGETHER: Final = (_TO | _SAYING | _MONEY | _CURRENCY) - _SQL
+_ALL: Final = _CHOOSING | _SQL | _STATES | _ACCESS | _TOGETHER
+_KEY: Final = re.compile(rb'"([A-Za-z][A-Za-z_-]{1,59})"\s*:')
 _YES: Final = _names("true all yes 1 on externalonly")
 
 
@@ -128,58 +131,103 @@ def in_body(body: Body, chooses: frozenset[str] = frozenset()) -> Iterator[Namin
     What the fields of a body say, as far as it was read; `chooses` are more parameters that name an action.
     """
     if body.is_json:
-        yield from _in_tree(body.tree, chooses)
+        yield from _in_tree(body, chooses)
     elif body.form is not None:
-        yield from _in_fields({steps[-1] or steps[0]: value for steps, value in body.form}, chooses)
+        yield from _in_pairs(body.form, chooses)
     elif body.parts is not None:
-        pairs = multipart.values(body.parts)
-        yield from _in_fields({steps[-1] or steps[0]: value for steps, value in pairs}, chooses)
+        yield from _in_pairs(multipart.values(body.parts), chooses)
 
 
-def _in_tree(tree: Tree, chooses: frozenset[str]) -> Iterator[Naming | Hint]:
-    waiting: list[tuple[Tree, int]] = [(tree, 0)]
+def _in_pairs(pairs: Pairs, chooses: frozenset[str]) -> Iterator[Naming | Hint]:
+    fields = {steps[-1] or steps[0]: value for steps, value in pairs}
+    yield from _in_fields(fields, _telling(fields, chooses))
+
+
+def _in_tree(body: Body, chooses: frozenset[str]) -> Iterator[Naming | Hint]:
+    telling = _telling(_keys(body), chooses)
+    waiting: list[tuple[Tree, int]] = [(body.tree, 0)] if telling else []
     left = MAX_FIELDS
-    while waiting:
+    while waiting and left > 0:
         value, depth = waiting.pop()
         if isinstance(value, list):
-            waiting += [(item, depth) for item in value if isinstance(item, dict | list)]
             left -= len(value)
-
+            waiting += [(item, depth) for item in value if isinstance(item, dict | list)]
         elif isinstance(value, dict):
             left -= len(value)
-            yield from _in_fields(value, chooses)
+            if not telling.keys().isdisjoint(value):
+                yield from _in_fields(value, telling, top=depth == 0)
             if depth < MAX_DEPTH:
                 waiting += [
                     (item, depth + 1)
                     for key, item in value.items()
                     if isinstance(item, dict | list) and key not in _CONVERSATION
                 ]
-        if left < 0:
-            yield Hint("delete", "the body has more fields than can be read for what it does")
-            return
+    if left <= 0:
+        yield Hint("delete", "the body has more fields than can be read for what it does")
 
 
-def _in_fields(fields: Mapping[str, object], chooses: frozenset[str]) -> Iterator[Naming | Hint]:
-    """What the fields of one object say, together."""
-    found = {key.lower().replace("_", "").replace("-", ""): key for key in fields}
-    names = found.keys()
-    for name in names & (_CHOOSING | chooses):
-        yield from _chosen(name, fields[found[name]])
-    for name in names & _SQL:
-        yield from _sql(fields[found[name]])
-    for name in names & _STATES:
-        state = fields[found[name]]
-        if isinstance(state, str) and (said := _ENDED.get(state.lower())):
-            yield Hint(said, f"the body says '{state.lower()}'")
-    for name in names & _ACCESS:
-        yield Hint("permission", f"the body sets '{name}'")
+def _keys(body: Body) -> Iterable[str]:
+    """The keys of a JSON body that could say something: those that are plain words."""
+    if body.plain is not None and b"\\" not in body.plain:
+        return {key.decode("ascii") for key in set(_KEY.findall(body.plain))}
+    found: set[str] = set()
+    waiting: list[Tree] = [body.tree]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            found.update(value)
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+    return found
+
+
+def _telling(keys: Iterable[str], chooses: frozenset[str]) -> dict[str, str]:
+    """The keys that say something, each with its name in the one spelling that is looked for."""
+    found = {}
+    for key in keys:
+        name = key.lower().replace("_", "").replace("-", "")
+        if name in _ALL or name in chooses or _ERASING.match(key):
+            found[key] = name
+    names = set(found.values())
+    if names <= _TOGETHER and not _are_together(names):
+        return {}
+    return found
+
+
+def _are_together(names: Set[str]) -> bool:
+    return bool((names & _TO and names & _SAYING) or (names & _MONEY and names & _CURRENCY))
+
+
+def _in_fields(
+    fields: Mapping[str, object], telling: Mapping[str, str], *, top: bool = True
+) -> Iterator[Naming | Hint]:
+    """What the fields of one object say, together; an amount only at the `top`: below it is a price."""
+    names: set[str] = set()
+    for key in telling.keys() & fields.keys():
+        name, value = telling[key], fields[key]
+        names.add(name)
+        if name not in _TOGETHER:
+            yield from _in_field(key, name, value)
     if names & _TO and names & _SAYING:
         yield Hint("message", "the body has recipients")
-    if names & _MONEY and names & _CURRENCY:
+    if top and names & _MONEY and names & _CURRENCY:
         yield Hint("payment", "the body has an amount of money")
-    for key, value in fields.items():
-        if isinstance(value, dict | list) and value and _ERASING.match(key) and not _of_trifles(key):
-            yield Hint("delete", f"the body says '{key[:_MAX_NAME]}'")
+
+
+def _in_field(key: str, name: str, value: object) -> Iterator[Naming | Hint]:
+    """What one field says on its own."""
+    if name in _SQL:
+        yield from _sql(value)
+    elif name in _ACCESS:
+        yield Hint("permission", f"the body sets '{name}'")
+    elif name in _STATES:
+        if isinstance(value, str) and (said := _ENDED.get(value.lower())):
+            yield Hint(said, f"the body says '{value.lower()}'")
+    elif isinstance(value, str):
+        yield from _chosen(name, value)
+    elif isinstance(value, dict | list) and value and _ERASING.match(key) and not _of_trifles(key):
+        yield Hint("delete", f"the body says '{key[:_MAX_NAME]}'")
 
 
 def _of_trifles(key: str) -> bool:

@@ -370,6 +370,7 @@ def test_what_query_and_body_say_makes_a_request_graver(target: str, body: str, 
         '{"removeLabels": ["a"]}',
         '{"status": "open"}',
         '{"amount": 5}',
+        '{"price": {"amount": 5, "currency": "eur"}}',
         '{"to": "someone"}',
     ],
 )
@@ -384,7 +385,21 @@ def test_headers_name_operations_and_open_things() -> None:
 
 def test_more_fields_than_can_be_read_count_against_the_request() -> None:
     many = ",".join(f'"k{at}": {{}}' for at in range(20_001))
-    assert "delete" in does("POST", "/items", f"{{{many}}}", JSON)
+    assert "delete" in does("POST", "/items", f'{{"status": "open", "all": {{{many}}}}}', JSON)
+    assert does("POST", "/items", f"{{{many}}}", JSON) == {"write"}  # no name in it says anything
+
+
+def test_more_operations_than_can_be_read_count_against_the_request() -> None:
+    many = (
+        "&".join(f"action=look-{'x' * at}" for at in range(1, 50))
+        + "&"
+        + "&".join(f"action=see-{'x' * at}" for at in range(1, 55))
+    )
+    assert does("POST", f"/items?{many}") == {"delete"}
+
+
+def test_a_key_that_is_spelt_with_escapes_says_the_same() -> None:
+    assert "permission" in does("POST", "/items", '{"r\\u006fle": "admin"}', JSON)
 
 
 # -- what the head alone settles -----------------------------------------------------------------------
