@@ -59,9 +59,10 @@ def half(rows: Sequence[dict[str, Any]], wanted: int | None) -> list[dict[str, A
 
 def main() -> int:
     """Judge every provider without its own rules, then score."""
+    own, options = score.split(sys.argv[1:])
     parser = score.arguments("Score what is said of APIs that nobody wrote a rule for.")
     parser.add_argument("--half", type=int, choices=(0, 1), help="every other provider alone")
-    given = parser.parse_args()
+    given = parser.parse_args(own)
     policy = load(given.policy or [score.ROOT / "policies"])
     rows = half(list(score.emitted(given.corpus, given.split)), given.half)
     hosts: dict[str, set[str]] = {}
@@ -69,7 +70,7 @@ def main() -> int:
         hosts.setdefault(row["provider"], set()).add(row["host"].partition(":")[0].lower())
     policies = {provider: without(policy, provider, found) for provider, found in hosts.items()}
     decisions = score.decided(iter(rows), lambda row: policies[row["provider"]], Facts(services=models()))
-    return score.score(given.corpus, decisions, ["--split", given.split, *given.scorer])
+    return score.score(given.corpus, decisions, ["--split", given.split, *options])
 
 
 if __name__ == "__main__":

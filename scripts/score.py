@@ -71,16 +71,22 @@ def arguments(about: str) -> argparse.ArgumentParser:
     parser.add_argument("corpus", type=Path, help="the folder of the corpus, with its score.py")
     parser.add_argument("--policy", type=Path, action="append", help="files and folders (default: policies)")
     parser.add_argument("--split", default="public")
-    parser.add_argument("scorer", nargs="*", metavar="-- OPTION", help="options for the corpus' scorer")
     return parser
+
+
+def split(command: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+    """Our own options, and those for the corpus' scorer behind ``--``."""
+    at = list(command).index("--") if "--" in command else len(command)
+    return command[:at], command[at + 1 :]
 
 
 def main() -> int:
     """Judge, then score."""
-    given = arguments("Score the policy on a corpus of labelled requests.").parse_args()
+    own, options = split(sys.argv[1:])
+    given = arguments("Score the policy on a corpus of labelled requests.").parse_args(own)
     policy = load(given.policy or [ROOT / "policies"])
     decisions = decided(emitted(given.corpus, given.split), lambda _: policy, Facts(services=models()))
-    return score(given.corpus, decisions, ["--split", given.split, *given.scorer])
+    return score(given.corpus, decisions, ["--split", given.split, *options])
 
 
 if __name__ == "__main__":
