@@ -27,6 +27,7 @@ from proxy.render import emit, entry_line, printer, visible
 from proxy.witness.kinds import place
 
 _FOLLOW: Final = 0.25
+_SHOWN: Final = 0.1
 _NOTE: Final = 256 * 1024
 
 
@@ -123,9 +124,25 @@ def _export(arguments: argparse.Namespace) -> int:
         exports.export(_file(arguments), sys.stdout.buffer, arguments.format, wanted)
         sys.stdout.flush()
         return int(Exit.YES)
-    count = exports.export_to(_file(arguments), arguments.output, arguments.format, wanted)
+    show = _progress() if sys.stderr.isatty() else None
+    more = {} if show is None else {"progress": show}
+    count = exports.export_to(_file(arguments), arguments.output, arguments.format, wanted, **more)
     print(f"sluice: {count} entries written to {arguments.output}", file=sys.stderr)
     return int(Exit.YES)
+
+
+def _progress() -> exports.Progress:
+    """One line on the terminal that is written over, ten times a second at most."""
+    last = 0.0
+
+    def show(count: int, total: int) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= _SHOWN and total:
+            last = now
+            print(f"\rsluice: {count:,} of {total:,} entries\x1b[K", end="\r", file=sys.stderr, flush=True)
+
+    return show
 
 
 def _checkpoint(arguments: argparse.Namespace) -> int:

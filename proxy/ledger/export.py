@@ -1,5 +1,5 @@
 """
-Taking a ledger elsewhere: jsonl, which verifies by itself, and csv, which is for reading.
+Taking a ledger elsewhere: jsonl, which verifies by itself; csv and html for reading; ocsf and cef for a SIEM.
 
 A jsonl line is the stored bytes of one entry, so that ``SHA-256(0x00 || line)`` is its hash and
 the next line's ``prev``. What a filter leaves out stands there as hashes, so that the chain
@@ -21,19 +21,31 @@ from typing import BinaryIO, Final
 
 from proxy.chain import Entry, Head, canonical
 from proxy.errors import Exit, fail
+from proxy.ledger import page
 from proxy.ledger.read import EVERYTHING, Filter, bodies, entries, head, reading
 from proxy.ledger.removal import pruned_in
+from proxy.ledger.siem import cef, ocsf, text
 
 COLUMNS: Final = (
     *("seq", "time", "kind", "agent", "method", "url", "operation", "decision", "by", "rule", "rules", "why"),
     *("hold", "reviewers", "id", "status"),
 )
-FORMATS: Final = ("jsonl", "csv")
+FORMATS: Final = ("jsonl", "csv", "ocsf", "cef", "html")
 # A spreadsheet takes a cell that begins with one of these for a formula.
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
-def export(path: Path, out: BinaryIO, format: str, wanted: Filter = EVERYTHING) -> int:
+type Progress = Callable[[int, int], None]
+"""Told how many entries are written, and how many the ledger has."""
+
+
+def _silent(_: int, __: int) -> None:
+    return None
+
+
+def export(
+    path: Path, out: BinaryIO, format: str, wanted: Filter = EVERYTHING, progress: Progress = _silent
+) -> int:
     """
     Write the entries of a ledger that a filter admits, with flat memory; returns how many.
 
@@ -41,11 +53,23 @@ def export(path: Path, out: BinaryIO, format: str, wanted: Filter = EVERYTHING) 
     `read.reading` does.
     """
     with reading(path) as connection:
-        if format == "csv":
-            return _write(out, _csv(connection, wanted))
-        if format == "jsonl":
-            return _write(out, _jsonl(connection, wanted))
-    raise fail(f"'{format}' is no format for an export", fix="use jsonl or csv", exit=Exit.WRONG)
+        end = head(connection)
+        match format:
+            case "jsonl":
+                pieces = _jsonl(connection, wanted)
+            case "csv":
+                pieces = _csv(connection, wanted)
+            case "ocsf" | "cef":
+                pieces = _events(connection, wanted, end, ocsf if format == "ocsf" else cef)
+            case "html":
+                pieces = _page(connection, wanted, end)
+            case _:
+                raise fail(
+                    f"'{format}' is no format for an export",
+                    fix=f"one of {', '.join(FORMATS)} is",
+                    exit=Exit.WRONG,
+                )
+        return _write(out, pieces, lambda count: progress(count, end.seq + 1))
 
 
 def archive(path: Path, target: Path, before: int) -> bytes:
@@ -66,13 +90,15 @@ def archive(path: Path, target: Path, before: int) -> bytes:
         return hashlib.file_digest(file, "sha256").digest()
 
 
-def export_to(path: Path, target: Path, format: str, wanted: Filter = EVERYTHING) -> int:
+def export_to(
+    path: Path, target: Path, format: str, wanted: Filter = EVERYTHING, progress: Progress = _silent
+) -> int:
     """
     As `export`, into a file that only its owner reads.
 
     It has its name once it is whole; until then, and after an error, what was there is there.
     """
-    return _whole(target, lambda out: export(path, out, format, wanted))
+    return _whole(target, lambda out: export(path, out, format, wanted, progress))
 
 
 def _whole(target: Path, write: Callable[[BinaryIO], int]) -> int:
@@ -99,12 +125,37 @@ type _Piece = tuple[bytes, int]
 """Bytes to write, and how many entries are whole with them."""
 
 
-def _write(out: BinaryIO, pieces: Iterator[_Piece]) -> int:
+def _write(out: BinaryIO, pieces: Iterator[_Piece], written: Callable[[int], None] = lambda _: None) -> int:
     count = 0
     for data, whole in pieces:
         out.write(data)
         count += whole
+        written(count)
     return count
+
+
+def _ledger_id(connection: sqlite3.Connection) -> str:
+    return text(next((fields.get("ledger") for _, fields in entries(connection, last=0)), ""))
+
+
+def _events(
+    connection: sqlite3.Connection,
+    wanted: Filter,
+    end: Head,
+    event: Callable[[Entry, Mapping[str, object], str], bytes],
+) -> Iterator[_Piece]:
+    ledger = _ledger_id(connection)
+    for entry, fields in entries(connection, wanted, last=end.seq):
+        yield event(entry, fields, ledger), 1
+
+
+def _page(connection: sqlite3.Connection, wanted: Filter, end: Head) -> Iterator[_Piece]:
+    yield page.begin(wanted.said, _ledger_id(connection)), 0
+    count = 0
+    for entry, fields in entries(connection, wanted, last=end.seq):
+        yield page.row(entry, fields), 1
+        count += 1
+    yield page.end(count, end), 0
 
 
 def _jsonl(connection: sqlite3.Connection, wanted: Filter, end: Head | None = None) -> Iterator[_Piece]:
@@ -126,9 +177,9 @@ def _pruned_line(connection: sqlite3.Connection) -> bytes:
 
 
 def _verbatim(connection: sqlite3.Connection, end: int, gone: bytes) -> Iterator[_Piece]:
-    for page in bodies(connection, end):
-        first, *rest = (b"%b\n" % _bytes(body) for body in page)
-        yield b"".join([first, gone, *rest]), len(page)
+    for some in bodies(connection, end):
+        first, *rest = (b"%b\n" % _bytes(body) for body in some)
+        yield b"".join([first, gone, *rest]), len(some)
         gone = b""
 
 
@@ -155,13 +206,13 @@ def _bytes(body: object) -> bytes:
 
 
 def _csv(connection: sqlite3.Connection, wanted: Filter) -> Iterator[_Piece]:
-    text = io.StringIO(newline="")
-    row = csv.writer(text).writerow
+    sheet = io.StringIO(newline="")
+    row = csv.writer(sheet).writerow
     row((*COLUMNS, "hash"))
     for entry, fields in entries(connection, wanted, last=head(connection).seq):
         row(_cells(entry, fields))
-        yield _taken(text), 1
-    yield _taken(text), 0
+        yield _taken(sheet), 1
+    yield _taken(sheet), 0
 
 
 def _cells(entry: Entry, fields: Mapping[str, object]) -> list[str]:
@@ -174,12 +225,12 @@ def _cell(value: object) -> str:
         return ""
     if isinstance(value, list):
         value = " ".join(str(item) for item in value)
-    text = str(value)
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    said = str(value)
+    return f"'{said}" if said.startswith(_FORMULA) else said
 
 
-def _taken(text: io.StringIO) -> bytes:
-    data = text.getvalue().encode()
-    text.seek(0)
-    text.truncate()
+def _taken(sheet: io.StringIO) -> bytes:
+    data = sheet.getvalue().encode()
+    sheet.seek(0)
+    sheet.truncate()
     return data

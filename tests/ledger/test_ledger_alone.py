@@ -1,0 +1,112 @@
+"""The stand-alone verifier says what the product says: of honest exports, and of every attack on one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from test_ledger_levels import Kit, kit, whole
+from test_ledger_verify import EXPORT_ATTACKS
+
+from proxy.ledger.export import export_to
+from proxy.ledger.prove import checkpoint
+from proxy.ledger.read import Filter
+
+__all__ = ["kit", "whole"]
+SCRIPT = Path(__file__).parent.parent.parent / "scripts" / "verify_export.py"
+
+
+def alone(*words: object) -> tuple[int, str]:
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", str(SCRIPT), *map(str, words)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.returncode, done.stdout
+
+
+@pytest.fixture
+def out(kit: Kit, tmp_path: Path) -> Path:
+    out = tmp_path / "out.jsonl"
+    export_to(kit.path, out, "jsonl")
+    return out
+
+
+def test_it_is_short_and_needs_nothing() -> None:
+    lines = SCRIPT.read_text().splitlines()
+    assert len(lines) < 300
+    imported = {line.split()[1] for line in lines if line.startswith(("import ", "from "))}
+    assert imported <= {"argparse", "base64", "hashlib", "json", "sys", "pathlib"}
+
+
+def test_an_honest_export_holds_and_it_says_how_far(kit: Kit, out: Path, tmp_path: Path) -> None:
+    status, said = alone(out)
+    assert status == 0
+    assert "nothing shows that no newer entries were cut off" in said
+    note = tmp_path / "note"
+    for data in (kit.anchored.note, checkpoint(kit.path)):
+        note.write_bytes(data)
+        status, said = alone(out, "--note", note)
+        assert (status, "NOT checked" in said) == (0, True)
+        status, said = alone(out, "--note", note, "--key", kit.vkey)
+        assert (status, "signed by that key" in said) == (0, True)
+
+
+def test_a_filtered_export_and_one_of_a_pruned_ledger_hold(kit: Kit, tmp_path: Path) -> None:
+    import asyncio
+
+    from ledgers import NOW, Clock
+
+    from proxy.ledger.retention import prune
+    from proxy.ledger.seal import KEY
+
+    out, note = tmp_path / "some.jsonl", tmp_path / "note"
+    key = kit.path.with_name(KEY)
+    for _ in range(2):
+        export_to(kit.path, out, "jsonl", Filter(kinds=frozenset({"held"})))
+        note.write_bytes(checkpoint(kit.path))
+        assert alone(out, "--note", note, "--key", kit.vkey)[0] == 0
+        if not (tmp_path / "archive").exists():
+            asyncio.run(prune(kit.path, 30, tmp_path / "archive", key=key, clock=Clock(NOW + 600)))
+            assert alone(tmp_path / "archive")[0] == 0
+
+
+@pytest.mark.parametrize("name", EXPORT_ATTACKS)
+def test_every_attack_on_an_export_is_found(out: Path, name: str) -> None:
+    attack, _ = EXPORT_ATTACKS[name]
+    out.write_bytes(b"".join(attack(out.read_bytes().splitlines(keepends=True))))
+    status, said = alone(out)
+    assert (status, said.startswith("WRONG: ")) == (1, True)
+
+
+def test_what_only_a_checkpoint_shows_is_found_with_it(kit: Kit, tmp_path: Path) -> None:
+    from test_ledger_levels import fork, roll_back
+
+    out, note = tmp_path / "out.jsonl", tmp_path / "note"
+    note.write_bytes(kit.anchored.note)
+    for attack in (roll_back, fork):
+        attack(kit)
+        kit.path.chmod(0o600)
+        export_to(kit.path, out, "jsonl")
+        assert alone(out)[0] == 0
+        status, said = alone(out, "--note", note, "--key", kit.vkey)
+        assert (status, "cut off or changed" in said) == (1, True)
+
+
+def test_a_checkpoint_that_was_changed_or_is_signed_by_another_is_refused(
+    kit: Kit, out: Path, tmp_path: Path
+) -> None:
+    note = tmp_path / "note"
+    whole = kit.anchored.note
+    other = str(kit.vkey)[:-6] + "AAAAAA"
+    for at in range(0, len(whole), 17):
+        note.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        assert alone(out, "--note", note, "--key", kit.vkey)[0] == 1
+    note.write_bytes(whole)
+    assert alone(out, "--note", note, "--key", other)[0] == 1
+    assert alone(out, "--key", other)[0] == 2
+    assert alone(tmp_path / "none")[0] == 2

@@ -1,0 +1,170 @@
+"""What others read: a SIEM its events, a person a page; neither runs or computes what an agent wrote."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from ledgers import Clock, completed, decided, fill, held, reviewed, said
+
+from proxy.chain import digest
+from proxy.ledger import Draft
+from proxy.ledger.export import export
+from proxy.ledger.read import Filter
+from proxy.ledger.sqlite import SqliteLedger
+
+NASTY = 'a|b\\c=d\ne"<script>alert(1)</script>\u202egnp.exe\x1b[31m&amp;'
+
+
+@pytest.fixture
+async def path(tmp_path: Path) -> Path:
+    tmp_path.chmod(0o700)
+    path = tmp_path / "ledger.db"
+    ledger, _ = await SqliteLedger.open(path, clock=Clock())
+    for draft in (
+        held("h1"),
+        Draft(
+            "held", {"hold": "h2", "agent": NASTY, "url": NASTY, "show": [[NASTY, [NASTY]]], "says": NASTY}
+        ),
+        reviewed("h1"),
+        decided("h1", "approved", hold="h1", by="reviewer", reviewers=["bob"], url="https://x/1"),
+        completed("h1"),
+        decided("n", "denied", url=NASTY, why=NASTY, rules=["other", "r"], hold="h2", by="reviewer"),
+        decided("r", "refused"),
+    ):
+        await ledger.queue(draft)
+    await ledger.close()
+    return path
+
+
+def exported(path: Path, format: str, wanted: Filter | None = None) -> str:
+    out = io.BytesIO()
+    export(path, out, format, wanted or Filter())
+    return out.getvalue().decode()
+
+
+def test_ocsf_has_what_the_class_asks_for_and_the_exact_bytes(path: Path) -> None:
+    events = [json.loads(line) for line in exported(path, "ocsf").splitlines()]
+    entries = said(path)
+    assert len(events) == len(entries)
+    for event, entry in zip(events, entries, strict=True):
+        assert {"activity_id", "category_uid", "class_uid", "type_uid", "severity_id", "time"} <= event.keys()
+        assert {"actor", "api", "src_endpoint", "metadata"} <= event.keys()
+        assert event["type_uid"] == 600_300 + event["activity_id"]
+        assert json.loads(event["raw_data"]) == entry
+        assert event["unmapped"]["hash"] == digest(event["raw_data"].encode()).hex()
+        assert event["metadata"]["sequence"] == entry["seq"]
+        assert event["time"] == 1_785_000_000_000 + (event["time"] - 1_785_000_000_000)
+    approved = next(one for one in events if one.get("disposition") == "Approved")
+    assert (approved["action_id"], approved["actor"]["user"]["name"], approved["activity_name"]) == (
+        1,
+        "bob",
+        "Create",
+    )
+    assert [one["disposition"] for one in events if one["metadata"]["event_code"] == "held"] == [
+        "Delayed"
+    ] * 2
+    assert next(one for one in events if "http_response" in one)["http_response"] == {"code": 200}
+    assert {one["disposition"] for one in events if "disposition" in one} == {
+        "Approved",
+        "Delayed",
+        "Rejected",
+        "Blocked",
+    }
+
+
+def test_cef_escapes_what_would_end_a_field(path: Path) -> None:
+    lines = exported(path, "cef").split("\n")[:-1]
+    assert len(lines) == len(said(path))
+    for line, entry in zip(lines, said(path), strict=True):
+        assert line.startswith("CEF:0|Sluice|Sluice|")
+        fields = re.split(r"(?<!\\)\|", line, maxsplit=7)
+        assert len(fields) == 8
+        pairs = dict(re.findall(r"(?:^| )(\w+)=((?:[^\\=]|\\.)*?)(?=(?: \w+=)|$)", fields[7]))
+        assert pairs["cn1"] == str(entry["seq"])
+        assert pairs["externalId"].endswith(f":{entry['seq']}")
+        if entry.get("why") == NASTY:
+            assert pairs["reason"] == NASTY.replace("\\", "\\\\").replace("=", "\\=").replace(
+                "\n", "\\n"
+            ).replace("\x1b", " ")
+            assert pairs["cs1"] == "other r"
+
+
+class Page(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.said = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in ("meta", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.said += data
+
+
+def test_the_page_is_one_file_that_runs_and_loads_nothing(path: Path) -> None:
+    whole = exported(path, "html")
+    page = Page()
+    page.feed(whole)
+    assert page.open == []
+    tags = {tag for tag, _ in page.tags}
+    assert not tags & {"script", "img", "link", "iframe", "a", "form", "object", "svg"}
+    assert not [
+        name for _, attributes in page.tags for name in attributes if name.startswith("on") or name == "src"
+    ]
+    (policy,) = [found["content"] for tag, found in page.tags if "http-equiv" in found]
+    assert (policy or "").startswith("default-src 'none'")
+    assert "<script>alert(1)</script>" in page.said  # as text
+    assert "\u202e" not in whole
+    assert "\x1b" not in whole
+    assert "‹U+202E›" in page.said
+    assert sum(tag == "tr" for tag, _ in page.tags) == 1 + len(said(path))
+    assert "bob" in page.said
+
+
+@pytest.mark.parametrize("format", ["csv", "ocsf", "cef", "html"])
+@pytest.mark.parametrize(
+    ("wanted", "count"),
+    [
+        (Filter(reviewer="bob"), 2),
+        (Filter(rule="other"), 1),
+        (Filter(agent="uid:alice", decision="refused"), 1),
+        (Filter(hold="h1"), 3),
+        (Filter(since="2027"), 0),
+        (Filter(until="2027"), 10),
+    ],
+)
+def test_every_format_takes_the_same_filters(path: Path, format: str, wanted: Filter, count: int) -> None:
+    assert export(path, io.BytesIO(), format, wanted) == count
+
+
+async def test_a_long_export_tells_how_far_it_is_and_streams(tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    await fill(tmp_path / "ledger.db", 900)
+    told: list[tuple[int, int]] = []
+
+    class Out(io.RawIOBase):
+        longest = 0
+
+        def write(self, data: bytes) -> int:  # type: ignore[override]
+            self.longest = max(self.longest, len(data))
+            return len(data)
+
+    for format in ("jsonl", "csv", "ocsf", "cef", "html"):
+        told.clear()
+        out = Out()
+        count = export(tmp_path / "ledger.db", out, format, progress=lambda *how: told.append(how))  # type: ignore[arg-type]
+        assert told[-1] == (count, count)
+        assert [one for one, _ in told] == sorted(one for one, _ in told)
+        assert out.longest < 1_500_000
