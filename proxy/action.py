@@ -156,6 +156,10 @@ class Action:
     scalars: Mapping[str, Reading] = field(default_factory=dict)
     members: tuple[Action, ...] = ()
 
+    def bare(self) -> Action:
+        """The same without what was parsed of its body, which may take thirty times as much memory."""
+        return replace(self, documents={}, members=())
+
     def read(self, name: Field) -> Reading:
         """What stands under a field's name; a root that nobody decoded is UNKNOWN."""
         if len(name) == 1:

@@ -41,7 +41,8 @@ class Approvals:
         """
         Begin a hold; `id` carries 128 bits.
 
-        The deadline runs on the loop's own clock, which never jumps.
+        The deadline runs on the loop's own clock, which never jumps. What was parsed of the body
+        is told to the watchers and then let go of: any number may wait.
         """
         now = self._clock()
         hold = Hold(
@@ -54,7 +55,7 @@ class Approvals:
         )
         loop = asyncio.get_running_loop()
         timer = loop.call_later(verdict.timeout, self._expire, hold.id)
-        self._waiting[hold.id] = _Waiting(hold, loop.create_future(), timer)
+        self._waiting[hold.id] = _Waiting(_bare(hold), loop.create_future(), timer)
         self._tell("opened", hold)
         return hold
 
@@ -82,9 +83,9 @@ class Approvals:
         """The gate can no longer carry out what would be decided."""
         self._end(id, Event.CUT, why)
 
-    def demand(self, id: str, verdict: Verdict) -> None:
+    def demand(self, id: str, verdict: Verdict, action: Action) -> None:
         """
-        Another verdict for an open hold, after a change of the policy.
+        Another verdict for an open hold, after a change of the policy; `action` is what was judged.
 
         Approvals so far lapse: they were given under a rule that has changed.
         """
@@ -92,18 +93,19 @@ class Approvals:
         if waiting is None:
             return
         kept = waiting.hold
-        waiting.hold = Hold(
+        hold = Hold(
             id=kept.id,
-            action=kept.action,
+            action=action,
             verdict=verdict,
             digest=kept.digest,
             opened=kept.opened,
             deadline=min(kept.deadline, self._clock() + verdict.timeout),
         )
+        waiting.hold = _bare(hold)
         waiting.timer.cancel()
-        left = max(0.0, waiting.hold.deadline - self._clock())
+        left = max(0.0, hold.deadline - self._clock())
         waiting.timer = asyncio.get_running_loop().call_later(left, self._expire, id)
-        self._tell("reviewed", waiting.hold)
+        self._tell("reviewed", hold)
 
     def get(self, id: str) -> Hold:
         """A hold by its whole id, waiting or ended."""
@@ -176,9 +178,12 @@ class _Waiting:
 
 def _without_body(hold: Hold) -> Hold:
     """What is kept of an ended hold: 500 bodies of 10 MiB would be a way to fill the memory."""
-    action = hold.action
-    bare = replace(action, request=replace(action.request, body=None), documents={})
-    return replace(hold, action=bare)
+    action = hold.action.bare()
+    return replace(hold, action=replace(action, request=replace(action.request, body=None)))
+
+
+def _bare(hold: Hold) -> Hold:
+    return replace(hold, action=hold.action.bare())
 
 
 def _not_here(prefix: str) -> SluiceError:

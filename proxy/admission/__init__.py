@@ -181,11 +181,12 @@ class Admission:
 
     def judge_again(self, hold: Hold) -> None:
         """What the policy in force says of a hold that was opened under another."""
-        verdict = self.policy.judge(hold.action)
+        action = decode(hold.action.request, self.facts)
+        verdict = self.policy.judge(action)
         if verdict.effect is Effect.DENY:
             self.approvals.refuse(hold.id, verdict.why)
         elif verdict.effect is Effect.HOLD and replace(verdict, policy=hold.verdict.policy) != hold.verdict:
-            self.approvals.demand(hold.id, verdict)
+            self.approvals.demand(hold.id, verdict, action)
 
     async def close(self, within: float) -> None:
         """
@@ -212,7 +213,8 @@ class Admission:
         except SluiceError:
             self.approvals.cut(hold.id, _CANNOT_WRITE)
             return None
-        ticket.add_done_callback(lambda done: self._held_written(hold.id, done))
+        id = hold.id  # and not the hold: it carries all that was parsed
+        ticket.add_done_callback(lambda done: self._held_written(id, done))
         return ticket
 
     def _held_written(self, id: str, ticket: asyncio.Future[int]) -> None:

@@ -35,6 +35,7 @@ class Hearing:
         self._admission = admission
         self._policy = admission.policy
         self._request = request
+        self._action: Action
         self._id = admission.new_id()
         self._hold: str | None = None
         self._held: asyncio.Future[int] | None = None
@@ -68,8 +69,8 @@ class Hearing:
 
     async def refuse(self, word: Word, why: str, *, status: int | None = None, by: By = By.FAULT) -> Decision:
         """The gate's own refusal."""
-        action = decode(replace(self._request, body=None))
-        self.decision = await self._refuse(action, Decision(word, by, why=why, detail=why, status=status))
+        self._action = decode(replace(self._request, body=None))
+        self.decision = await self._refuse(Decision(word, by, why=why, detail=why, status=status))
         return self.decision
 
     def leave(self, why: str) -> None:
@@ -88,32 +89,33 @@ class Hearing:
     # -- the way from top to bottom --------------------------------------------------
 
     async def _decide(self, *, may_hold: bool) -> Decision | None:
-        action = decode(self._request, self._admission.facts)
-        closed = self._closed(action)
+        self._action = decode(self._request, self._admission.facts)
+        closed = self._closed()
         if closed is not None:
-            return await self._refuse(action, closed)
-        verdict = self._policy.judge(action)
-        if not action.complete and not self._settled(verdict):
+            return await self._refuse(closed)
+        verdict = self._policy.judge(self._action)
+        if not self._action.complete and not self._settled(verdict):
             return None
         if self._admission.rules.shadow:
-            return await self._open(action, verdict, Word.WATCHED, By.RULE)
+            return await self._open(verdict, Word.WATCHED)
         match verdict.effect:
             case Effect.DENY:
-                return await self._refuse(action, _by_rule(Word.REFUSED, verdict), verdict)
+                return await self._refuse(_by_rule(Word.REFUSED, verdict), verdict)
             case Effect.HOLD:
-                return await self._ask(action, verdict) if may_hold else None
+                return await self._ask(verdict) if may_hold else None
             case Effect.WATCH:
-                return await self._open(action, verdict, Word.WATCHED, By.RULE)
+                return await self._open(verdict, Word.WATCHED)
             case Effect.ALLOW:
-                return await self._open(action, verdict, Word.ALLOWED, By.RULE)
+                return await self._open(verdict, Word.ALLOWED)
 
-    def _closed(self, action: Action) -> Decision | None:
+    def _closed(self) -> Decision | None:
         """What refuses before any rule is asked."""
+        unreadable = self._action.unreadable
         if self._admission.closing:
             return Decision(Word.UNAVAILABLE, By.FAULT, why="the gate is stopping")
-        if action.unreadable is not None:
-            return Decision(Word.UNREADABLE, By.FAULT, why=action.unreadable, detail=action.unreadable)
-        if self._admission.is_paused(action.request.agent):
+        if unreadable is not None:
+            return Decision(Word.UNREADABLE, By.FAULT, why=unreadable, detail=unreadable)
+        if self._admission.is_paused(self._request.agent):
             why = "everything is paused"
             return Decision(Word.REFUSED, By.REVIEWER, why=why, detail=why)
         return None
@@ -128,50 +130,56 @@ class Hearing:
         told = self._request.header(b"content-length")
         return bool(told) and told[0].isdigit() and int(told[0]) > self._admission.rules.body_limit
 
-    async def _ask(self, action: Action, verdict: Verdict) -> Decision:
+    async def _ask(self, verdict: Verdict) -> Decision:
         """A hold, from its opening to the disk; whatever goes wrong, it ends and is told so."""
         admission, id = self._admission, self._id
         admission.counts.held += 1
-        hold = admission.approvals.open(id, action, verdict, digest(self._request))
         admission.expect_record(id)
         word = Word.UNAVAILABLE
         try:
-            hold = await self._wait(hold)
-            decision = await self._write(action, hold)
+            self._begin_hold(verdict)
+            hold = await self._wait()
+            decision = await self._write(hold)
             word = decision.word
             return decision
         except asyncio.CancelledError:
             word = Word.ABANDONED
             admission.approvals.leave(id, "the connection was torn down")
             decision = _of(admission.approvals.get(id), "the connection was torn down")
-            admission.ledger.note(self._draft(action, verdict, decision))
+            admission.ledger.note(self._draft(verdict, decision))
             raise
         finally:
             admission.approvals.cut(id, "internal error")  # does nothing to a hold that has ended
             admission.recorded(id, word)
 
-    async def _wait(self, hold: Hold) -> Hold:
+    def _begin_hold(self, verdict: Verdict) -> None:
+        """Open it, write that down, and let go of what was parsed: it may wait for long."""
+        hold = self._admission.approvals.open(self._id, self._action, verdict, digest(self._request))
+        self._held = self._admission.write_held(hold)
+        self._action = self._action.bare()
+
+    async def _wait(self) -> Hold:
         """Wait for people, the deadline, or the agent to leave."""
-        admission = self._admission
-        self._hold = hold.id
+        admission, id = self._admission, self._id
+        self._hold = id
         try:
-            self._held = admission.write_held(hold)
             if self._left:
-                admission.approvals.leave(hold.id, self._left)
+                admission.approvals.leave(id, self._left)
             if admission.policy is not self._policy:
-                admission.judge_again(hold)
-            return await admission.approvals.settled(hold.id)
+                admission.judge_again(admission.approvals.get(id))
+            return await admission.approvals.settled(id)
         finally:
             self._hold = None
 
-    async def _write(self, action: Action, hold: Hold) -> Decision:
+    async def _write(self, hold: Hold) -> Decision:
         decision = _of(hold, self._left)
         # What settles a hold in the ledger names one that was opened there.
         named = decision if await self._was_written() else replace(decision, hold=None)
-        draft = self._draft(action, hold.verdict, named)
         if decision.word.opens:
-            return await self._admission.opened(decision, draft, wait=True)
-        return await self._admission.refused(decision, draft)
+            # In full again: whom it reaches is learned from what was released.
+            self._action = decode(self._request, self._admission.facts)
+            return await self._admission.opened(decision, self._draft(hold.verdict, named), wait=True)
+        return await self._admission.refused(decision, self._draft(hold.verdict, named))
 
     async def _was_written(self) -> bool:
         if self._held is None:
@@ -182,12 +190,12 @@ class Hearing:
             return False
         return True
 
-    async def _open(self, action: Action, verdict: Verdict, word: Word, by: By) -> Decision:
-        decision = replace(_by_rule(word, verdict), by=by)
-        return await self._admission.opened(decision, self._draft(action, verdict, decision), wait=False)
+    async def _open(self, verdict: Verdict, word: Word) -> Decision:
+        decision = _by_rule(word, verdict)
+        return await self._admission.opened(decision, self._draft(verdict, decision), wait=False)
 
-    async def _refuse(self, action: Action, decision: Decision, verdict: Verdict | None = None) -> Decision:
-        return await self._admission.refused(decision, self._draft(action, verdict, decision))
+    async def _refuse(self, decision: Decision, verdict: Verdict | None = None) -> Decision:
+        return await self._admission.refused(decision, self._draft(verdict, decision))
 
     async def _fault(self, bug: Exception) -> Decision:
         """A bug refuses."""
@@ -196,9 +204,9 @@ class Hearing:
         decision = Decision(Word.UNAVAILABLE, By.FAULT, why=why)
         return await self._admission.refused(decision, records.fault(self._id, self._request.agent, decision))
 
-    def _draft(self, action: Action, verdict: Verdict | None, decision: Decision) -> Draft:
+    def _draft(self, verdict: Verdict | None, decision: Decision) -> Draft:
         shadow = self._admission.rules.shadow
-        return records.decided(self._id, action, verdict, decision, self._policy.digest, shadow=shadow)
+        return records.decided(self._id, self._action, verdict, decision, self._policy.digest, shadow=shadow)
 
 
 def _by_rule(word: Word, verdict: Verdict) -> Decision:

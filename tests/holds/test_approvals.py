@@ -96,7 +96,7 @@ async def test_new_demands_let_earlier_approvals_lapse() -> None:
     stricter = Verdict(
         Effect.HOLD, "s", ("s",), "why", "1" * 64, demands=(Demand("s", approvals=2),), timeout=5
     )
-    approvals.demand(hold.id, stricter)
+    approvals.demand(hold.id, stricter, hold.action)
     changed = approvals.get(hold.id)
     assert changed.reviews == () and changed.verdict.rule == "s"
     assert changed.deadline <= hold.deadline
