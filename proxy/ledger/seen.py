@@ -37,8 +37,12 @@ class Seen:
         return len(self) >= self._limit
 
     def add(self, fields: Fields) -> None:
-        """Learn from the fields of a `decided` entry; one that let nothing leave teaches nothing."""
-        if _text(fields, "decision") not in _OPEN:
+        """
+        Learn from the fields of a `decided` entry; one that let nothing leave teaches nothing.
+
+        Neither does one that flowed under `--shadow` alone: nobody has said that it may.
+        """
+        if _text(fields, "decision") not in _OPEN or _only_in_shadow(fields):
             return
         agent, host = _text(fields, "agent"), _text(fields, "host")
         operation, credential = _text(fields, "operation"), _text(fields, "credential")
@@ -91,6 +95,10 @@ def fold(decided: Iterable[Fields], limit: int = LIMIT) -> Seen:
     for fields in decided:
         seen.add(fields)
     return seen
+
+
+def _only_in_shadow(fields: Fields) -> bool:
+    return fields.get("shadow") is True and _text(fields, "effect") not in ("allow", "watch")
 
 
 def _text(fields: Fields, name: str) -> str:
