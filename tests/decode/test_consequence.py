@@ -86,6 +86,8 @@ PATCH /users/5/avatar
 POST /queues/q1/messages
 POST /v1/chat/completions
 PUT /namespaces/payments/deployments/web
+POST /things:removeTagsFromUser
+POST /projects/278964/repository/commits
 """
 PAYMENTS = """
 POST /charges
