@@ -88,6 +88,7 @@ POST /v1/chat/completions
 PUT /namespaces/payments/deployments/web
 POST /things:removeTagsFromUser
 POST /projects/278964/repository/commits
+POST /projects/278964/repository/blames
 """
 PAYMENTS = """
 POST /charges
