@@ -219,7 +219,8 @@ def _veiled(read: Document) -> Document:
 
 def _first_seen(fields: Fields, seen: Seen) -> Document:
     agent, host, credential = (_text(fields, name) for name in ("agent", "host", "credential"))
-    operation, recipients = _text(fields, "operation"), fields.get("recipients")
+    operation = _text(fields, "operation")
+    recipients = [] if fields.get("body") == 0 else fields.get("recipients")
 
     def read(name: Field) -> Reading:
         match name:
