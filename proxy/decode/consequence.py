@@ -202,7 +202,7 @@ def _meant(found: Iterable[Naming | Hint], path: Path) -> Iterator[Hint]:
             names.add(one.name)
             for word in outcome(name_deed(one.name, above=path.phrases)):
                 if word not in _MILD:
-                    yield Hint(word, f"the parameter '{one.parameter}' names it")
+                    yield Hint(word, f"{one.parameter} names it")
 
 
 def _sentence(head: Head, deed: Deed) -> str:

@@ -16,11 +16,12 @@ from proxy.decode import multipart
 from proxy.decode.decoded import Body
 from proxy.decode.http import Pairs
 from proxy.decode.json import Tree
-from proxy.decode.words.marks import FEATHER, SEND, TRIFLE
+from proxy.decode.words.marks import ERASE, FEATHER, GRANT, NOUNS, PAY, SEND, TRIFLE
 from proxy.decode.words.phrases import phrase
 
 MAX_FIELDS: Final = 20_000
 MAX_DEPTH: Final = 6
+MAX_ELEMENTS: Final = 500
 _MAX_NAME: Final = 60
 _MAX_SQL: Final = 100_000
 
@@ -81,6 +82,8 @@ _SQL_GRANTS: Final = re.compile(
 )
 _TOGETHER: Final = (_TO | _SAYING | _MONEY | _CURRENCY) - _SQL
 _ALL: Final = _CHOOSING | _SQL | _STATES | _ACCESS | _TOGETHER
+_LOUD: Final = ERASE | SEND | GRANT | PAY
+_ELEMENT: Final = re.compile(rb"<(?:[A-Za-z][\w.-]{0,59}:)?([A-Za-z][A-Za-z_.-]{2,59})[\s/>]")
 _KEY: Final = re.compile(rb'"([A-Za-z][A-Za-z_-]{1,59})"\s*:')
 _YES: Final = _names("true all yes 1 on externalonly")
 
@@ -123,7 +126,7 @@ def _sends(name: str) -> bool:
 
 def _chosen(parameter: str, value: object) -> Iterator[Naming]:
     if isinstance(value, str) and _IDENTIFIER.fullmatch(value):
-        yield Naming(value, parameter)
+        yield Naming(value, f"'{parameter}'")
 
 
 def in_body(body: Body, chooses: frozenset[str] = frozenset()) -> Iterator[Naming | Hint]:
@@ -136,6 +139,22 @@ def in_body(body: Body, chooses: frozenset[str] = frozenset()) -> Iterator[Namin
         yield from _in_pairs(body.form, chooses)
     elif body.parts is not None:
         yield from _in_pairs(multipart.values(body.parts), chooses)
+    elif body.plain is not None and body.plain.lstrip()[:1] == b"<":
+        yield from _in_markup(body.plain)
+
+
+def _in_markup(plain: bytes) -> Iterator[Naming | Hint]:
+    """Elements whose names say that something risky is done: ``<DeleteItem>`` of a SOAP body."""
+    names: set[bytes] = set()
+    for found in _ELEMENT.finditer(plain):
+        names.add(found[1])
+        if len(names) > MAX_ELEMENTS:
+            yield Hint("delete", "the body has more kinds of elements than can be read for what it does")
+            return
+    for name in names:
+        one = phrase(name.decode("ascii"))
+        if one.marks and one.marks[0] & _LOUD and not one.marks[0] & NOUNS:
+            yield Naming(name.decode("ascii"), "an element")
 
 
 def _in_pairs(pairs: Pairs, chooses: frozenset[str]) -> Iterator[Naming | Hint]:

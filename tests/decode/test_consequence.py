@@ -353,6 +353,8 @@ def test_what_a_format_hides_is_unknown() -> None:
         ("/items/17", '{"private": false}', JSON, "permission"),
         ("/items/17", '{"access_level": 50}', JSON, "permission"),
         ("/mailbox", '{"action": {"forwardTo": "a@b.example"}}', JSON, "permission"),
+        ("/service.asmx", "<s:Envelope><s:Body><m:DeleteItem/></s:Body></s:Envelope>", "text/xml", "delete"),
+        ("/bucket", "<Delete><Object><Key>k</Key></Object></Delete>", "application/xml", "delete"),
         ("/publish", '{"to": "+1555", "text": "hi"}', JSON, "message"),
         ("/things", '{"amount": 5, "currency": "eur"}', JSON, "payment"),
     ],
@@ -390,6 +392,12 @@ def test_more_fields_than_can_be_read_count_against_the_request() -> None:
     many = ",".join(f'"k{at}": {{}}' for at in range(20_001))
     assert "delete" in does("POST", "/items", f'{{"status": "open", "all": {{{many}}}}}', JSON)
     assert does("POST", "/items", f"{{{many}}}", JSON) == {"write"}  # no name in it says anything
+
+
+def test_more_elements_than_can_be_read_count_against_the_request() -> None:
+    names = (f"{first}{second}x" for first in string.ascii_letters for second in string.ascii_letters)
+    many = "".join(f"<{name}/>" for name in names)
+    assert "delete" in does("POST", "/items", f"<a>{many}</a>", "text/xml")
 
 
 def test_more_operations_than_can_be_read_count_against_the_request() -> None:
