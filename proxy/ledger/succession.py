@@ -177,7 +177,9 @@ def _put_away(path: Path, stamp: str) -> Path | None:
     found = False
     for suffix in ("-journal", "-wal", ""):  # the ledger itself last: until then a start refuses
         old = beside(path, suffix) if suffix else path
-        if old.exists() or old.is_symlink():
+        if suffix and old.is_file() and not old.stat().st_size:
+            old.unlink()  # what a reader leaves: nothing is in it
+        elif old.exists() or old.is_symlink():
             new = beside(away, suffix) if suffix else away
             if new.exists():
                 raise fail(f"'{new}' is in the way", fix="move it away")
