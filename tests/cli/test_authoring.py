@@ -248,3 +248,22 @@ def test_what_is_no_ledger_cannot_be_replayed(two):
     (two / "not.db").write_text("no ledger")
     assert sluice("policy", "replay", "not.db", "--policy", "new.yaml", at=two).status == 1
     assert sluice("policy", "replay", "none.db", "--policy", "new.yaml", at=two).status == 2
+
+
+def test_a_rule_that_said_no_says_no_where_it_is_narrower_and_nobody_knows_where_it_is_wider(two):
+    rules = """version: 1
+default: {read: allow, write: allow}
+rules:
+  - name: big
+    why: Big ones wait.
+    match: {host: api.example.com, where: {form.amount: {above: 9000}}}
+    then: hold
+"""
+    for name, bound in (("was", "9000"), ("narrower", "99999"), ("wider", "5")):
+        (two / f"{name}.yaml").write_text(rules.replace("9000", bound))
+    record(two / "ledger.db", rules, [post("https://api.example.com/v1/x", "amount=100")])
+    for name, unknown in (("narrower", 0), ("wider", 1)):
+        done = sluice(
+            "policy", "replay", "ledger.db", "--policy", f"{name}.yaml", "--was", "was.yaml", "--json", at=two
+        )
+        assert (done.lines[0]["unknown"], done.lines[0]["added"]) == (unknown, 0), name
