@@ -120,7 +120,9 @@ def test_a_batch_is_judged_request_by_request() -> None:
     assert read(sealed, "graphql.field") is UNKNOWN
 
 
-@pytest.mark.parametrize("path", ["/v1/refunds", "/transfer", "/v1/query/run", "/api%2Fgraphql", "/graphql;v=1"])
+@pytest.mark.parametrize(
+    "path", ["/v1/refunds", "/transfer", "/v1/query/run", "/api%2Fgraphql", "/graphql;v=1"]
+)
 def test_a_body_alone_makes_no_read(path: str) -> None:
     got = posted("{ a }", f"https://api.example.com{path}")
     assert got.consequence != "read"
