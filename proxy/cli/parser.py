@@ -179,7 +179,7 @@ def _deciding(verbs: Verbs) -> None:
 
 
 def _policy(verbs: Verbs) -> None:
-    inner = _verb(verbs, "policy", "check, test, explain and accept policies").add_subparsers(
+    inner = _verb(verbs, "policy", "check, test, explain, compare, draft and accept policies").add_subparsers(
         dest="action", metavar="ACTION", required=True, parser_class=Parser
     )
     for name, help in (
@@ -198,7 +198,12 @@ def _policy(verbs: Verbs) -> None:
     accept = _verb(inner, "accept", "take the changed policy", state=True)
     accept.add_argument("--as", dest="name", metavar="NAME", help="which of your names in reviewers.yaml")
     _verb(inner, "schema", "the JSON Schema for editors")
+    _explaining(inner)
     _comparing(inner)
+    _drafting(inner)
+
+
+def _explaining(inner: Verbs) -> None:
     explain = _verb(inner, "explain", "what the policy says of a request, and why", json=True)
     add = explain.add_argument
     add(
@@ -259,6 +264,9 @@ def _comparing(inner: Verbs) -> None:
     replay.add_argument(
         "--was", type=Path, action="append", default=[], metavar="PATH", help="what was in force; repeatable"
     )
+
+
+def _drafting(inner: Verbs) -> None:
     new = _verb(inner, "new", "a draft rule and its case, from a request or an API's description")
     of = new.add_mutually_exclusive_group(required=True)
     of.add_argument("--ledger", type=Path, metavar="FILE", help="from the request ID of this ledger")
@@ -306,6 +314,9 @@ def config(arguments: argparse.Namespace, policy: Callable[[list[Path]], tuple[P
         reload=arguments.reload,
         strict=arguments.record == "strict",
         review_group=arguments.review_group,
+        witnesses=tuple(arguments.witness),
+        max_unanchored=arguments.max_unanchored,
+        keep_payloads=arguments.keep_payloads,
     )
 
 
