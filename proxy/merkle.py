@@ -175,7 +175,7 @@ def extension(old: Tree, size: int, leaves: Iterable[bytes]) -> list[bytes]:
 
 def is_included(leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> bool:
     """Whether the proof shows the leaf in the tree (RFC 9162, section 2.1.3.2)."""
-    if not 0 <= index < size or len(proof) > PROOF:
+    if not 0 <= index < size or len(proof) > PROOF or len(leaf) != SIZE:
         return False
     at, last, found = index, size - 1, leaf
     for one in proof:
@@ -193,7 +193,8 @@ def is_included(leaf: bytes, index: int, size: int, proof: Sequence[bytes], root
 
 def is_extended(old: int, size: int, proof: Sequence[bytes], old_root: bytes, root: bytes) -> bool:
     """Whether the proof shows that the tree of `size` goes on from the one of `old` (RFC 9162, 2.1.4.2)."""
-    if not 0 < old <= size or len(proof) > PROOF or any(len(one) != SIZE for one in proof):
+    hashes = (*proof, old_root, root)
+    if not 0 < old <= size or len(proof) > PROOF or any(len(one) != SIZE for one in hashes):
         return False
     if old == size:
         return not proof and old_root == root

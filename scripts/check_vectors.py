@@ -1,20 +1,24 @@
 #!/usr/bin/env python3
 """
-Runs public test vectors against the chain: `scripts/check_vectors.py FOLDER`.
+Runs public test vectors against the chain and the tree: `scripts/check_vectors.py FOLDER`.
 
-FOLDER holds `rfc8785/**/input` with `output` beside it (the vectors of RFC 8785) and
-`jsontestsuite/test_parsing` (JSONTestSuite). Within the restricted profile a vector must come
-out exactly; outside it must be refused, never written differently. Nothing that is no JSON may
-be taken for an entry.
+FOLDER holds `rfc8785/**/input` with `output` beside it (the vectors of RFC 8785),
+`jsontestsuite/test_parsing` (JSONTestSuite), and `**/inclusion` and `**/consistency` (the proofs of
+RFC 6962 of transparency-dev/merkle, most of which must be refused); what is not there is left out.
+Within the restricted profile a vector must come out exactly; outside it must be refused, never
+written differently. Nothing that is no JSON may be taken for an entry.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from proxy.chain import UnfitError, canonical, parse
+from proxy.merkle import is_extended, is_included
 
 
 def canonicalization(folder: Path) -> list[str]:
@@ -44,13 +48,42 @@ def parsing(folder: Path) -> list[str]:
     return wrong
 
 
+def proofs(folder: Path) -> list[str]:
+    """Proofs of RFC 6962 that come out differently."""
+    wrong, count = [], 0
+    for kind, holds in (("inclusion", _included), ("consistency", _extended)):
+        for given in sorted(folder.rglob(f"{kind}/**/*.json")):
+            vector = json.loads(given.read_bytes())
+            count += 1
+            if holds(vector) == bool(vector.get("wantErr")):
+                wrong.append(f"{kind}/{given.parent.name}/{given.name}: {vector.get('desc', '')}")
+    print(f"  {count} proofs of RFC 6962")
+    return wrong
+
+
+def _bytes(text: str | None) -> bytes:
+    return base64.b64decode(text or "")
+
+
+def _included(vector: dict[str, Any]) -> bool:
+    proof = [_bytes(one) for one in vector["proof"] or []]
+    leaf, root = _bytes(vector["leafHash"]), _bytes(vector["root"])
+    return is_included(leaf, vector["leafIdx"], vector["treeSize"], proof, root)
+
+
+def _extended(vector: dict[str, Any]) -> bool:
+    proof = [_bytes(one) for one in vector["proof"] or []]
+    roots = _bytes(vector["root1"]), _bytes(vector["root2"])
+    return is_extended(vector["size1"], vector["size2"], proof, *roots)
+
+
 def main() -> int:
     """Print what is wrong; 1 if anything is."""
     if len(sys.argv) != 2 or not Path(sys.argv[1]).is_dir():
         print(__doc__, file=sys.stderr)
         return 2
     folder = Path(sys.argv[1])
-    wrong = canonicalization(folder) + parsing(folder)
+    wrong = canonicalization(folder) + parsing(folder) + proofs(folder)
     print("\n".join(wrong) or "every vector is as it should be")
     return 1 if wrong else 0
 
