@@ -193,11 +193,12 @@ def is_included(leaf: bytes, index: int, size: int, proof: Sequence[bytes], root
 
 def is_extended(old: int, size: int, proof: Sequence[bytes], old_root: bytes, root: bytes) -> bool:
     """Whether the proof shows that the tree of `size` goes on from the one of `old` (RFC 9162, 2.1.4.2)."""
-    hashes = (*proof, old_root, root)
-    if not 0 < old <= size or len(proof) > PROOF or any(len(one) != SIZE for one in hashes):
+    if not 0 < old <= size or len(proof) > PROOF:
         return False
     if old == size:
         return not proof and old_root == root
+    if any(len(one) != SIZE for one in (*proof, old_root, root)):
+        return False
     path = list(proof) if old & (old - 1) else [old_root, *proof]
     if not path:
         return False

@@ -147,7 +147,7 @@ def test_a_proof_that_is_too_long_or_odd_is_refused_before_it_is_hashed() -> Non
     assert not is_included(LEAVES[0], 0, 2**62, [bytes(32)] * 65, EMPTY)
     assert not is_included(LEAVES[0], 0, 2, [bytes(31)], EMPTY)
     assert not is_included(b"", 0, 1, [], b"")
-    assert not is_extended(1, 1, [], b"", b"")
+    assert not is_extended(1, 2, [LEAVES[0]], b"", b"")
     assert not is_extended(2, 2**62, [bytes(32)] * 65, EMPTY, EMPTY)
 
 
