@@ -218,7 +218,7 @@ def summary(hold: Hold) -> HoldView:
         agent=action.request.agent or "unknown",
         method=action.method,
         url=clean.url,
-        operation=action.operation,
+        operation=records.operation(action),
         says=verdict.says,
         show=records.shown(action, verdict),
         digest=hold.digest.hex(),

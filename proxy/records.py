@@ -8,6 +8,7 @@ cut, so that an agent cannot make an entry that does not fit.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final
@@ -24,6 +25,7 @@ from proxy.redact import Redacted, redact, redact_url, redact_value
 
 MAX_TEXT: Final = 2_000
 MAX_URL: Final = 4_000
+_PATH: Final = re.compile(r"/[^\s,]*")
 MAX_SHOWN: Final = 20
 MAX_ENTERED: Final = 4_000
 MAX_RECIPIENTS: Final = 100
@@ -56,7 +58,7 @@ def decided(
         "method": cut(action.method, 100),
         "url": cut(redact_url(request.url), MAX_URL),
         "host": cut(action.host, 300),
-        "operation": cut(action.operation, 500),
+        "operation": cut(operation(action), 500),
     }
     fields.update(_for_replay(action))
     if verdict is not None:
@@ -72,6 +74,12 @@ def decided(
     if reached := sorted(_recipients(action))[:MAX_RECIPIENTS]:
         fields["recipients"] = reached
     return Draft("decided", fields, digest=decision.digest or None)
+
+
+def operation(action: Action) -> str:
+    """What an action is called, without the secrets of the paths that it may be called by."""
+    host = f"{action.request.scheme}://{action.host}"
+    return _PATH.sub(lambda path: redact_url(host + path[0]).removeprefix(host), action.operation)
 
 
 def _recipients(action: Action) -> set[str]:
@@ -121,7 +129,7 @@ def held(hold: Hold) -> Draft:
         "agent": action.request.agent,
         "method": action.method,
         "url": cut(redact_url(action.request.url), MAX_URL),
-        "operation": cut(action.operation, 500),
+        "operation": cut(operation(action), 500),
         "says": cut(verdict.says, 500),
         "show": _entered(shown(action, verdict)),
         "deadline": iso(hold.deadline),
