@@ -14,7 +14,7 @@ and adds the way to check its proofs. The leaves are the hashes of the entries t
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 SIZE: Final = 32
@@ -26,6 +26,13 @@ PROOF: Final = 64
 def node(left: bytes, right: bytes) -> bytes:
     """The hash over two subtrees."""
     return hashlib.sha256(b"\1" + left + right).digest()
+
+
+class Range(NamedTuple):
+    """The leaves from `start` up to and without `end`: a subtree."""
+
+    start: int
+    end: int
 
 
 class Tree:
@@ -57,6 +64,18 @@ class Tree:
         """Another tree that is the same."""
         return Tree(self.size, self.peaks)
 
+    def complete(self) -> Iterator[tuple[Range, bytes]]:
+        """Each peak, and the leaves that it is over."""
+        start = 0
+        for peak in self.peaks:
+            end = start + (1 << (self.size - start).bit_length() - 1)
+            yield Range(start, end), peak
+            start = end
+
+    def part(self, start: int) -> Tree:
+        """The tree over the leaves from `start` on, where a peak begins; ValueError elsewhere."""
+        return Tree(self.size - start, (peak for one, peak in self.complete() if one.start >= start))
+
     def add(self, leaf: bytes) -> None:
         """Grow by the hash of one entry."""
         size, peaks = self.size, self.peaks
@@ -74,13 +93,6 @@ class Tree:
         for peak in reversed(rest):
             top = node(peak, top)
         return top
-
-
-class Range(NamedTuple):
-    """The leaves from `start` up to and without `end`: a subtree."""
-
-    start: int
-    end: int
 
 
 def _split(size: int) -> int:
@@ -132,45 +144,37 @@ def consistency(old: int, size: int) -> list[Range]:
     return path[::-1]
 
 
-def roots(ranges: Sequence[Range], leaves: Iterable[bytes], start: int = 0) -> list[bytes]:
+def roots(ranges: Sequence[Range], leaves: Iterable[bytes], before: Tree | None = None) -> list[bytes]:
     """
-    The root of each range, from one pass over the leaves; the first of them is leaf `start`.
+    The root of each range, from one pass over the leaves.
 
-    The ranges do not overlap. ValueError where the leaves end before the ranges do.
+    `before` is the tree over all that comes before the first leaf given: of that only the
+    frontier is needed, as long as the ranges prove something that comes after it. They do not
+    overlap. ValueError where the leaves end before the ranges do, or what is needed is gone.
     """
-    found: dict[Range, bytes] = {}
-    waiting = sorted(set(ranges), reverse=True)
-    if not waiting:
-        return []
-    tree = Tree()
-    for at, leaf in enumerate(leaves, start):
+    before = Tree() if before is None else before
+    found = dict(before.complete())
+    waiting = sorted(set(ranges) - found.keys(), reverse=True)
+    if any(one.end <= before.size for one in waiting):
+        raise ValueError("the leaves that the proof needs are gone")
+    tree = before.part(waiting[-1].start) if waiting and waiting[-1].start < before.size else Tree()
+    given = enumerate(leaves, before.size)
+    while waiting:
+        at, leaf = next(given, (0, None))
+        if leaf is None:
+            raise ValueError("there are fewer leaves than the proof speaks of")
         if at < waiting[-1].start:
             continue
         tree.add(leaf)
         if at + 1 == waiting[-1].end:
             found[waiting.pop()] = tree.root()
             tree = Tree()
-            if not waiting:
-                return [found[one] for one in ranges]
-    raise ValueError("there are fewer leaves than the proof speaks of")
+    return [found[one] for one in ranges]
 
 
 def extension(old: Tree, size: int, leaves: Iterable[bytes]) -> list[bytes]:
-    """
-    The consistency proof from a tree of which only the frontier is kept.
-
-    `leaves` are those after it, at least up to `size`. What the proof needs of the old tree are
-    peaks of it: it splits the tree at the same powers of two as the frontier does.
-    """
-    wanted = consistency(old.size, size)
-    found, start = {}, 0
-    for peak in old.peaks:
-        end = start + (1 << (old.size - start).bit_length() - 1)
-        found[Range(start, end)] = peak
-        start = end
-    new = [one for one in wanted if one not in found]
-    found.update(zip(new, roots(new, leaves, old.size), strict=True))
-    return [found[one] for one in wanted]
+    """The consistency proof from a tree of which only the frontier is kept; `leaves` are those after it."""
+    return roots(consistency(old.size, size), leaves, old)
 
 
 def is_included(leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: bytes) -> bool:

@@ -94,6 +94,21 @@ def test_every_leaf_of_every_size_is_proven_and_no_other(size: int) -> None:
             assert not is_included(LEAVES[index], index ^ 1, size, proof, root)
 
 
+@pytest.mark.parametrize("size", [*range(1, 33), 57, 64, 100])
+def test_what_comes_after_a_frontier_is_proven_without_what_came_before(size: int) -> None:
+    for gone in range(size):
+        before = tree_of(gone)
+        for index in range(gone, size):
+            proof = roots(inclusion(index, size), LEAVES[gone:size], before)
+            assert proof == path(index, LEAVES[:size])
+        for old in range(max(gone, 1), size + 1):
+            proof = roots(consistency(old, size), LEAVES[gone:size], before)
+            assert proof == subproof(old, LEAVES[:size], True)
+    if size > 2:
+        with pytest.raises(ValueError, match="gone"):
+            roots(inclusion(0, size), LEAVES[2:size], tree_of(2))
+
+
 @pytest.mark.parametrize("size", range(1, 101))
 def test_every_size_is_proven_to_go_on_from_every_smaller_one(size: int) -> None:
     root = mth(LEAVES[:size])

@@ -21,7 +21,7 @@ from proxy.ledger.opening import named_key
 from proxy.ledger.read import hashes, reading
 from proxy.ledger.removal import pruned_in
 from proxy.ledger.seal import Seal, kept, unseal
-from proxy.merkle import PROOF, SIZE, Tree, consistency, inclusion, is_extended, is_included, roots
+from proxy.merkle import PROOF, SIZE, Range, Tree, consistency, inclusion, is_extended, is_included, roots
 from proxy.note import SIGNED, Checkpoint, Key, NoteError, decode64, encode64, open_note, text_of
 
 _FIRST: Final = "c2sp.org/tlog-proof@v1"
@@ -43,7 +43,7 @@ def prove(path: Path, seq: int) -> bytes:
         if row is None or seq >= size:
             raise fail(f"there is no entry {seq} in '{path}'", fix="sluice ledger show", exit=Exit.NO)
         lines = [_FIRST, f"extra {encode64(row[0])}", f"index {seq}"]
-        lines += map(encode64, roots(inclusion(seq, size), _leaves(connection, size)))
+        lines += map(encode64, _hashed(connection, inclusion(seq, size), size))
         return "\n".join(lines).encode() + b"\n\n" + sealed.note
 
 
@@ -59,7 +59,7 @@ def prove_since(path: Path, note: bytes) -> bytes:
                 exit=Exit.NO,
             )
         lines = [f"old {old.size}"]
-        lines += map(encode64, roots(consistency(old.size, size), _leaves(connection, size)))
+        lines += map(encode64, _hashed(connection, consistency(old.size, size), size))
         return "\n".join(lines).encode() + b"\n\n" + sealed.note
 
 
@@ -80,14 +80,19 @@ def _sealed(path: Path) -> Iterator[tuple[sqlite3.Connection, Seal]]:
             raise fail(str(error), fix=f"sluice ledger verify '{path}'", exit=Exit.NO) from None
 
 
-def _leaves(connection: sqlite3.Connection, size: int) -> Iterator[bytes]:
-    if pruned_in(connection) is not None:
+def _hashed(connection: sqlite3.Connection, ranges: Sequence[Range], size: int) -> list[bytes]:
+    """The hashes that a proof is made of; of what was pruned the frontier is enough."""
+    pruned = pruned_in(connection)
+    before = Tree() if pruned is None else pruned.tree
+    try:
+        return roots(ranges, hashes(connection, size - 1, before.size - 1), before)
+    except ValueError as error:
         raise fail(
-            "the ledger was pruned, and a proof needs the hashes of what is gone",
-            fix="prove it from the archive, or by an export: both verify by themselves",
+            f"this cannot be proven any more: {error}",
+            "entries were pruned",
+            "prove what comes after them; their archive verifies by itself",
             exit=Exit.NO,
-        )
-    return hashes(connection, size - 1)
+        ) from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,27 @@ def test_the_head_is_proven_to_go_on_from_every_checkpoint_that_was_kept(kit: Ki
         verify_proof(prove_since(kit.path, kit.anchored.note), [kit.vkey], checkpoint(kit.path))
 
 
+async def test_after_pruning_everything_that_is_left_is_still_proven(kit: Kit, tmp_path: Path) -> None:
+    from ledgers import NOW
+
+    from proxy.ledger.retention import prune
+    from proxy.ledger.seal import KEY
+
+    key = kit.path.with_name(KEY)
+    await prune(kit.path, 43, tmp_path / "archive", key=key, clock=Clock(NOW + 600))
+    for entry in said(kit.path)[1:]:
+        assert verify_proof(prove(kit.path, int(str(entry["seq"]))), [kit.vkey]).seq == entry["seq"]
+    proof = prove_since(kit.path, kit.anchored.note)
+    assert verify_proof(proof, [kit.vkey], kit.anchored.note).since == kit.anchored.tree.size
+    first = kit.notes.read_bytes().split(b"\n\n\n")[0].rstrip(b"\n") + b"\n"
+    for seq in (0, 20):
+        with pytest.raises(SluiceError) as caught:
+            prove(kit.path, seq)
+        assert caught.value.exit is Exit.NO
+    # One from before the pruning, too, where the frontier has all that it takes.
+    assert verify_proof(prove_since(kit.path, first), [kit.vkey], first).since == 40
+
+
 def test_a_history_that_goes_another_way_is_not_proven_to_go_on(kit: Kit) -> None:
     from test_ledger_levels import fork, roll_back
 
