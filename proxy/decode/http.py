@@ -34,6 +34,7 @@ _ONCE: Final = frozenset(
     b"host content-type content-length transfer-encoding authorization content-encoding "
     b"x-http-method-override x-http-method x-method-override expect upgrade".split()
 )
+_OTHER_PATHS: Final = frozenset({b"x-original-url", b"x-rewrite-url"})
 OVERRIDES: Final = (b"x-http-method-override", b"x-http-method", b"x-method-override")
 MAX_PARAMETERS: Final = 10_000
 
@@ -274,11 +275,15 @@ def read_headers(headers: Iterable[Header]) -> Mapping[str, Values]:
     """
     Header values by lower-case name, in order; one that is not UTF-8 is a value of None.
 
-    Unreadable where a header that decides how a message is read, or who asks, stands twice.
+    Unreadable where a header that decides how a message is read, or who asks, stands twice or
+    with the underscore that some servers take for a hyphen; and where one names another path.
     """
     found: dict[str, list[str | None]] = {}
     for name, value in headers:
         key = name.lower()
+        plain = key.replace(b"_", b"-")
+        if plain in _OTHER_PATHS or (plain != key and plain in _ONCE):
+            raise Unreadable(f"a header that some servers take for '{plain.decode('ascii')}'")
         values = found.setdefault(key.decode("latin-1"), [])
         if values and key in _ONCE:
             raise Unreadable(f"two headers '{key.decode('ascii')}'")

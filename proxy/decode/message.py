@@ -16,6 +16,9 @@ from proxy.decode.http import Pairs, Unreadable
 
 _UTF_8: Final = frozenset({None, "utf-8", "utf8", "us-ascii"})
 _OVERRIDES: Final = tuple(name.decode() for name in http.OVERRIDES)
+# Google's servers take a method from ``$httpMethod``, and any header from ``$httpHeaders``.
+_METHOD_PARAMETERS: Final = (("_method",), ("$httpMethod",))
+_METHOD_MARKS: Final = (b"_method", b"$http")
 # Some APIs take a method by this name in the query; only these words are one.
 _ACTING: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
@@ -63,9 +66,10 @@ def _overrides(headers: Mapping[str, Values], query: Pairs, raw_query: bytes) ->
             found += [value.upper() if value else None for value in headers[name].items]
     if not raw_query:
         return found
-    given = _method_fields(query)
+    given = [value.upper() if value else None for steps, value in query if steps in _METHOD_PARAMETERS]
     found += given
-    if not given and b"_method" in unquote_to_bytes(raw_query):
+    unescaped = unquote_to_bytes(raw_query)
+    if not given and any(mark in unescaped for mark in _METHOD_MARKS):
         found.append(None)
     plain = [value.upper() for steps, value in query if steps == ("method",) and value]
     return [*found, *(value for value in plain if value in _ACTING)]
