@@ -37,7 +37,7 @@ from proxy.gate.events import (
     RequestEndOfMessage,
     ResponseProtocolError,
 )
-from proxy.gate.framing import UnreadableError, read_h2_head, sound
+from proxy.gate.framing import UnreadableError, answered, read_h2_head, sound
 
 _STATUS: Final = re.compile(rb"[2-9][0-9][0-9]")
 _WINDOW: Final = 128 * 1024
@@ -295,7 +295,7 @@ class Http2Client(_Windows, _http2.Http2Client):
             yield from self._data(event)
             return False
         if isinstance(event, h2.events.TrailersReceived):
-            event.headers = [field for field in _plain(event.headers) if sound([field])]
+            event.headers = answered([field for field in _plain(event.headers) if sound([field])])
         return (yield from super().handle_h2_event(event))
 
     def _answered(self, event: h2.events.ResponseReceived) -> Commands[None]:

@@ -33,3 +33,18 @@ async def test_an_approved_request_never_waits_unseen_behind_another_one_upstrea
         held.release()
     await up.until(lambda: len(up.requests) == 3)
     assert up.connections == 2
+
+
+async def test_upstream_cannot_speak_for_the_gate_in_trailers(
+    open_gate: Open, listen: Listen, pki: Pki
+) -> None:
+    def with_trailers(conn: h2.connection.H2Connection, stream: int) -> None:
+        conn.send_headers(stream, [(":status", "200")])
+        conn.send_data(stream, b"ok")
+        conn.send_headers(stream, [("grpc-status", "0"), ("sluice-decision", "approved")], end_stream=True)
+
+    up = Upstream2(reply=with_trailers)
+    agent = await agent2(open_gate, await listen(up.serve, pki.server(HOST, "h2")))
+    stream = agent.ask("/stream")
+    await agent.answer(stream)
+    assert agent.trailers[stream] == [("grpc-status", "0")]
