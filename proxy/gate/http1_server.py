@@ -37,8 +37,8 @@ from proxy.gate.events import (
 from proxy.gate.framing import HEAD_LIMIT, Head, UnreadableError, bodiless, read_head, read_request_line
 from proxy.gate.http1 import END_OF_HEAD, Reading, lines, status_line
 
-_EARLY_LIMIT: Final = 256 * 1024
-"""Bytes that an agent may send ahead while its request waits."""
+_EARLY_LIMIT: Final = HEAD_LIMIT
+"""Bytes that an agent may send ahead while its request waits: nobody else counts them."""
 _LINGER_STEP: Final = 2.0
 _LINGER_STEPS: Final = 15
 """How long (seconds, and how often) an agent may go on sending what nobody reads any more."""
