@@ -154,7 +154,8 @@ class Gate:
         peer, ours = writer.get_extra_info("peername"), writer.get_extra_info("sockname")
         uid = peer_uid(peer[:2], ours[:2]) if peer and ours else None
         if uid is None or uid != own_uid():
-            logger.warning("a connection of another user was closed: uid %s", uid)
+            who = "somebody who cannot be told" if uid is None else f"another user, uid {uid}"
+            logger.warning("a connection of %s was closed", who)
             return False, None
         try:
             return True, f"uid:{pwd.getpwuid(uid).pw_name}"
