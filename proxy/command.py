@@ -166,10 +166,11 @@ class Command:
         """
         End everything below us: SIGTERM, a time of grace, SIGKILL.
 
-        Returns what could not be ended. A signal that asks us to end cuts the grace short.
+        Returns what could not be ended. A signal that asks us to end cuts the grace short; where
+        the command is `lost` there is none, because the next gate would not know its processes.
         """
         asked: set[tuple[int, int]] = set()
-        kill_at = time.monotonic() + _GRACE
+        kill_at = time.monotonic() + (0.0 if self.lost else _GRACE)
         give_up_at = kill_at + _GIVE_UP
         while left := self._left():
             now = time.monotonic()

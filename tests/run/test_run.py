@@ -316,14 +316,18 @@ def _end_all_that_run(program: str) -> None:
                 continue
 
 
-async def test_where_the_gate_goes_the_command_is_ended(control: Socket) -> None:
-    process = await start(control.state, *daemon(after="time.sleep(600)"))
+async def test_where_the_gate_goes_the_command_is_ended_at_once(control: Socket) -> None:
+    # What ignores SIGTERM would have five seconds to approve itself at a gate that is started again.
+    ignoring = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
+    process = await start(control.state, *daemon(ignoring, after="time.sleep(600)"))
     pid = int(await line_of(process))
+    begun = time.monotonic()
     await asyncio.shield(control.server.close())
     status, _, said = await finish(process)
     assert status == 125
     assert "the gate has gone" in said
     assert not alive(pid)
+    assert time.monotonic() - begun < 4
 
 
 async def test_run_keeps_to_one_thread(control: Socket) -> None:
