@@ -38,6 +38,7 @@ from proxy.gate.embedding import Gate, GateConfig
 from proxy.ledger import read
 from proxy.ledger.opening import Recovered
 from proxy.ledger.seen import Seen, fold
+from proxy.linux.tree import refuse_tracing
 from proxy.policy import load
 from proxy.policy.files import load_document
 from proxy.reload import Reload
@@ -175,6 +176,7 @@ async def run_console_or_wait(config: Config, console: Console | None) -> None:
 
     Without a console one JSON line is printed on stdout once it is ready, and nothing after.
     """
+    refuse_tracing()  # or an agent of this account could decide through us
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
