@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from typing import Final
 
@@ -40,6 +40,7 @@ class Board:
         self.reload: Reload | None = None
         self.ledger_error: Callable[[], str] = lambda: ""
         self.witness_error: Callable[[], str] = lambda: ""
+        self.erase: Callable[[str, str, str], Awaitable[object]] | None = None
         self._waiting: dict[str, HoldView] = {}
         self._ended: OrderedDict[str, HoldView] = OrderedDict()
         self._readers: set[asyncio.Queue[Change | None]] = set()
@@ -180,6 +181,13 @@ class LocalDesk:
         if self._board.reload is None:
             raise fail("this gate does not watch its policy", exit=Exit.NO)
         self._board.reload.accept(self._reviewer.name, policy)
+        return self._board.status()
+
+    async def erase(self, prefix: str, reason: str) -> Status:
+        """Erase what lies beside the entries of one hold."""
+        if self._board.erase is None:
+            raise fail("this gate keeps no payloads", exit=Exit.NO)
+        await self._board.erase(prefix, reason, self._reviewer.name)
         return self._board.status()
 
     async def unlock(self) -> Status:

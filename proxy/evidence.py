@@ -15,7 +15,7 @@ from collections.abc import Callable
 from proxy.config import Config
 from proxy.ledger import Fields
 from proxy.ledger.opening import Recovered
-from proxy.ledger.retention import expire
+from proxy.ledger.retention import erase_in, expire
 from proxy.ledger.seal import KEY
 from proxy.ledger.sqlite import SqliteLedger
 from proxy.witness.kinds import Nearby, local_places, witness
@@ -59,6 +59,11 @@ class Evidence:
         if config.keep_payloads is not None:
             expiring = expire(config.ledger, ledger, config.keep_payloads, clock=time.time)
             self._expiring = asyncio.create_task(expiring, name="retention")
+
+    async def erase(self, hold: str, reason: str, by: str) -> None:
+        """Erase what lies beside the entries of one hold; `hold` is any unique prefix of its id."""
+        assert self._ledger is not None
+        await erase_in(self._config.ledger, self._ledger, hold, reason, by)
 
     @property
     def trouble(self) -> str:

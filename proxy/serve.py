@@ -157,6 +157,7 @@ async def running(config: Config) -> AsyncIterator[Running]:
         board = Board(admission, proxy=url)
         board.ledger_error = lambda: ledger.trouble
         board.witness_error = lambda: evidence.trouble
+        board.erase = evidence.erase
         evidence.start(board.status_changed)
         guard = Guard(board.status_changed)
         board.locked = lambda: guard.locked

@@ -141,6 +141,7 @@ class Verb(StrEnum):
     RESUME = "resume"
     ACCEPT = "accept"
     UNLOCK = "unlock"
+    ERASE = "erase"
     RUN_HELLO = "run-hello"
     RUN_GOODBYE = "run-goodbye"
 
@@ -230,6 +231,10 @@ class Desk(Protocol):
         """Take the changed policy; with `policy` (digest, hex) only exactly that one."""
         ...
 
+    async def erase(self, prefix: str, reason: str) -> Status:
+        """Erase what the ledger keeps beside the entries of one hold; that it was, and why, stays."""
+        ...
+
     async def unlock(self) -> Status:
         """Take decisions again after an agent's `sluice run` ended without goodbye (console only)."""
         ...
@@ -257,6 +262,7 @@ _TAKES: Final[Mapping[Verb, frozenset[str]]] = {
     Verb.PAUSE: frozenset({"agent"}),
     Verb.RESUME: frozenset({"agent"}),
     Verb.ACCEPT: frozenset({"policy"}),
+    Verb.ERASE: frozenset({"prefix", "reason"}),
 }
 _LISTED: Final = (
     "id", "rule", "rules", "why", "agent", "method", "url", "operation", "show", "digest", "opened",

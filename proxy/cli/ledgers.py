@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from proxy.chain import stamp
+from proxy.cli.deciding import desk
 from proxy.cli.parser import folder
 from proxy.errors import Exit, SluiceError, fail
 from proxy.ledger import export as exports
@@ -206,6 +207,15 @@ def _read(path: Path) -> bytes:
 
 
 def _erase(arguments: argparse.Namespace) -> int:
+    if arguments.file is None:
+        try:
+            asyncio.run(desk(arguments).erase(arguments.hold, arguments.reason))
+        except SluiceError as error:
+            if error.exit is not Exit.UNREACHABLE:
+                raise  # else no gate is running: the ledger is free
+        else:
+            print(f"sluice: what hold {visible(arguments.hold)} kept is erased", file=sys.stderr)
+            return int(Exit.YES)
     key, by = _key(arguments), getpass.getuser()
     erasing = retention.erase(_file(arguments), key, arguments.hold, arguments.reason, by, clock=time.time)
     hold, count = asyncio.run(erasing)

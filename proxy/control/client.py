@@ -122,6 +122,10 @@ class ControlDesk:
         """As `Desk.accept`."""
         return _of(Status, await self._asked(Call(Verb.ACCEPT, self.name, policy=policy)))
 
+    async def erase(self, prefix: str, reason: str) -> Status:
+        """As `Desk.erase`."""
+        return _of(Status, await self._asked(Call(Verb.ERASE, self.name, prefix=prefix, reason=reason)))
+
     async def unlock(self) -> Status:
         """Always refused: the gate is unlocked at its own console alone."""
         return _of(Status, await self._asked(Call(Verb.UNLOCK, self.name)))

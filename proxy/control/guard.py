@@ -125,8 +125,8 @@ def opens(call: Call) -> bool:
     match call.verb:
         case Verb.REVIEW:
             return call.approves
-        case Verb.ACCEPT | Verb.RESUME | Verb.UNLOCK:
-            return True
+        case Verb.ACCEPT | Verb.RESUME | Verb.UNLOCK | Verb.ERASE:
+            return True  # an erasure lets nothing through, and is as little an agent's to ask for
         case Verb.CHANGES | Verb.SNAPSHOT | Verb.STATUS | Verb.SHOW | Verb.PAUSE:
             return False
         case Verb.RUN_HELLO | Verb.RUN_GOODBYE:

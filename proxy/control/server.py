@@ -228,6 +228,8 @@ async def _asked(desk: Desk, call: Call) -> HoldView | Status:
             return await desk.resume(call.agent)
         case Verb.ACCEPT:
             return await desk.accept(call.policy)
+        case Verb.ERASE:
+            return await desk.erase(call.prefix, call.reason)
         case Verb.UNLOCK | Verb.RUN_GOODBYE | Verb.RUN_HELLO | Verb.CHANGES | Verb.SNAPSHOT:
             raise fail(f"{call.verb} cannot be asked here")
 

@@ -80,15 +80,20 @@ async def erase(
     `hold` is any unique prefix of its id. Raises SluiceError where there is none, or a gate has
     the ledger open.
     """
+    ledger, _ = await SqliteLedger.open(path, key=key, started={"for": "erase"}, clock=clock)
+    try:
+        return await erase_in(path, ledger, hold, reason, by)
+    finally:
+        await ledger.close("erased")
+
+
+async def erase_in(path: Path, ledger: Ledger, hold: str, reason: str, by: str) -> tuple[str, int]:
+    """As `erase`, in a ledger that is open already."""
     id, seqs = await asyncio.to_thread(_of_hold, path, hold)
     if not seqs:
         raise fail(f"of hold '{id}' nothing is kept any more", fix="sluice ledger show", exit=Exit.NO)
-    ledger, _ = await SqliteLedger.open(path, key=key, started={"for": "erase"}, clock=clock)
-    try:
-        for draft in erasures(seqs, reason=cut(reason, 2_000), by=cut(by, 200), hold=id):
-            await ledger.queue(draft)
-    finally:
-        await ledger.close("erased")
+    for draft in erasures(seqs, reason=cut(reason, 2_000), by=cut(by, 200), hold=id):
+        await ledger.queue(draft)
     return id, len(seqs)
 
 

@@ -122,6 +122,10 @@ class MemoryDesk:
         self.calls.append(("accept", policy))
         return self.now(policy_change="", policy_next="", policy=policy or "")
 
+    async def erase(self, prefix: str, reason: str) -> Status:
+        self.calls.append(("erase", prefix, reason))
+        return self.now()
+
     async def unlock(self) -> Status:
         self.calls.append(("unlock",))
         return self.now(locked="")

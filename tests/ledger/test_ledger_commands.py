@@ -177,6 +177,53 @@ def test_a_witness_that_is_none_and_a_time_that_is_none_stop_the_start(tmp_path:
     assert not (state / "ledger.db").exists()
 
 
+def test_a_running_gate_is_asked_to_erase(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir(mode=0o700)
+    (tmp_path / "policy.yaml").write_text(POLICY)
+    environment = {**os.environ, "SLUICE_STATE": str(state), "HOME": str(state)}
+    command = [
+        *SLUICE,
+        "up",
+        "--no-console",
+        "--listen",
+        "127.0.0.1:0",
+        "--policy",
+        str(tmp_path / "policy.yaml"),
+    ]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as gate:
+        assert gate.stdout is not None
+        url = json.loads(gate.stdout.readline())["proxy"]
+        asking = [
+            "curl",
+            "-s",
+            "-o",
+            "/dev/null",
+            "--proxy",
+            url,
+            "-d",
+            "canary=4f1c9a",
+            "http://api.example/pay",
+        ]
+        with subprocess.Popen(asking) as agent:
+            for _ in range(200):
+                held = sluice(state, "holds", "--json").stdout
+                if held:
+                    break
+            hold = json.loads(held)["id"]
+            assert sluice(state, "deny", hold).returncode == 0
+            agent.wait(10)
+        assert sluice(state, "ledger", "erase", "--hold", "none", "--reason", "x").returncode == 1
+        done = sluice(state, "ledger", "erase", "--hold", hold[:8], "--reason", "art. 17")
+        assert done.returncode == 0, done.stderr
+        gate.send_signal(signal.SIGTERM)
+        gate.wait(10)
+    assert not any(b"4f1c9a" in file.read_bytes() for file in state.glob("ledger.db*"))
+    shown = sluice(state, "ledger", "show", "--json", "--kind", "erased").stdout
+    assert (json.loads(shown)["hold"], json.loads(shown)["reason"]) == (hold, "art. 17")
+    assert sluice(state, "ledger", "verify").returncode == 0
+
+
 def test_a_ledger_is_pruned_and_its_archive_verifies(ran: tuple[Path, str], tmp_path: Path) -> None:
     import shutil
 

@@ -97,6 +97,21 @@ async def test_a_gate_that_runs_keeps_its_ledger_to_itself(path: Path) -> None:
     await ledger.close()
 
 
+async def test_a_gate_that_runs_erases_for_whoever_may_decide(path: Path) -> None:
+    from proxy.ledger.retention import erase_in
+
+    ledger, _ = await SqliteLedger.open(path, clock=Clock())
+    await ledger.queue(held("one"))
+    await ledger.queue(held("two", b"kept"))
+    assert await erase_in(path, ledger, "one", "asked for", "bob") == ("one", 1)
+    await ledger.queue(Draft("note", {}))
+    assert not found(path)
+    with pytest.raises(SluiceError, match="nothing is kept"):
+        await erase_in(path, ledger, "one", "again", "bob")
+    await ledger.close()
+    assert (report(path).findings, report(path).level) == ((), "signed")
+
+
 async def test_a_payload_that_vanished_without_an_erasure_is_missing(path: Path) -> None:
     await holds(path)
     await erase(path, path.with_name(KEY), "one", "x", "bob", clock=Clock(NOW + 60))
