@@ -1,13 +1,25 @@
-"""What became of one request: who heard it, what was decided, what then happened, said once."""
+"""What became of one request: how far it got, who heard it, what was decided and then happened, said once."""
 
 from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import Enum, auto
 
 from proxy.decision import By, Decision, Happened, Outcome, Word
 from proxy.gate import Hearing
+
+
+class Stage(Enum):
+    """How far an exchange has got."""
+
+    HEAD = auto()
+    READING = auto()  # the body, to be judged
+    SENDING = auto()  # the head has left, the body follows as it comes
+    SENT = auto()
+    PIPE = auto()  # a WebSocket
+    OVER = auto()
 
 
 @dataclass(slots=True)

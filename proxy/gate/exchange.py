@@ -6,32 +6,25 @@ permit is given in one line, for exactly the `Request` that was judged. Whatever
 the way here or in here, leaves it None.
 
 The story of an exchange is told by the coroutine-like generators below: they yield what is to
-be done, and an `Await` or `Connect` makes this exchange wait while all others go on. What
-happens meanwhile is queued, but for one thing: that the agent has gone is noticed at once.
+be done, and an `Await` or `Connect` makes this exchange wait while all others go on (`Waiting`).
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections import deque
-from collections.abc import Coroutine
-from enum import Enum, auto
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from mitmproxy.connection import Server
 from mitmproxy.proxy import events as io
-from mitmproxy.proxy import layer
 from mitmproxy.proxy.context import Context
 
 from proxy.action import Request
 from proxy.decision import By, Decision, Happened, Word
-from proxy.gate.account import Account, place
+from proxy.gate.account import Account, Stage, place
 from proxy.gate.bodies import Collected, Lack
 from proxy.gate.events import (
     Answered,
     Asked,
-    Await,
     Commands,
     Connect,
     Drop,
@@ -53,6 +46,7 @@ from proxy.gate.framing import Head, UnreadableError, answered
 from proxy.gate.guard import Guarded, foreign_protocol
 from proxy.gate.reading import Address, MisdirectedError, Tunnel, read_connect, read_request
 from proxy.gate.release import release
+from proxy.gate.waiting import Waiting, turns
 
 if TYPE_CHECKING:
     from proxy.gate.connection import AgentConnection
@@ -61,31 +55,15 @@ logger = logging.getLogger(__name__)
 
 _TOO_LARGE: Final = "the body is larger than what can be judged"
 _LEFT: Final = "the agent left before the request was sent"
-_TURNS: Final = 5
-"""Turns of the event loop in which a hang-up that the kernel already has is sure to be seen."""
 
 
-class Stage(Enum):
-    """How far an exchange has got."""
-
-    HEAD = auto()
-    READING = auto()  # the body, to be judged
-    SENDING = auto()  # the head has left, the body follows as it comes
-    SENT = auto()
-    PIPE = auto()  # a WebSocket
-    OVER = auto()
-
-
-class Exchange(layer.Layer):
+class Exchange(Waiting):
     """One request of one agent: judged, sent at most once, answered, concluded."""
 
     def __init__(
         self, context: Context, stream_id: int, peer: AgentConnection, tunnel: Tunnel | None
     ) -> None:
-        # Not Layer's own: a layer for each request would pile up in the context's list of layers.
-        self.context = context
-        self._paused = None
-        self._paused_event_queue = deque()
+        super().__init__(context)
         self.stream_id = stream_id
         self.peer = peer
         self.tunnel = tunnel
@@ -95,38 +73,16 @@ class Exchange(layer.Layer):
         self.account = Account(peer.terms.clock)
         self.permit: Request | None = None
         self.upstream: Server | None = None
-        self.gone: str | None = None
-        self.queued = 0
         self._body = Collected(peer.terms.memory, peer.terms.body_limit)
-
-    def handle_event(self, event: io.Event) -> Commands[None]:
-        """As any layer does; but a hang-up is told at once, and a bug refuses."""
-        if isinstance(event, RequestProtocolError):
-            self._leave(event.message)
-        elif self._paused is None:
-            self.queued = 0
-        elif isinstance(event, RequestData):
-            self.queued += len(event.data)
-        try:
-            yield from super().handle_event(event)
-        except Exception as bug:
-            yield from self._fault(bug)
-
-    @property
-    def paused(self) -> bool:
-        """Whether it waits for something, and the agent's bytes with it."""
-        return self._paused is not None
 
     @property
     def answered(self) -> bool:
         """Whether an answer has begun."""
         return self.account.status is not None
 
-    def _leave(self, why: str) -> None:
-        if self.gone is None:
-            self.gone = why
-            if self.account.hearing is not None:
-                self.account.hearing.leave(why)
+    def _left(self, why: str) -> None:
+        if self.account.hearing is not None:
+            self.account.hearing.leave(why)
 
     def _handle_event(self, event: io.Event) -> Commands[None]:
         if self.stage is Stage.OVER:
@@ -269,7 +225,7 @@ class Exchange(layer.Layer):
                 return None
             if self.account.held:
                 # The agent may have hung up at this very moment: let the kernel tell us.
-                yield from self._ask(_turns())
+                yield from self._ask(turns())
             if self.gone is not None:
                 yield from self._unsent(_LEFT)
                 return None
@@ -442,15 +398,3 @@ class Exchange(layer.Layer):
 
     def _to_agent(self, event: HttpEvent) -> SendHttp:
         return SendHttp(event, self.context.client)
-
-    def _ask[T](self, question: Coroutine[Any, Any, T]) -> Commands[T]:
-        """Wait for an answer; an exception on the way is raised here."""
-        value, error = yield Await(question)
-        if error is not None:
-            raise RuntimeError("a question failed") from error
-        return value  # type: ignore[no-any-return]
-
-
-async def _turns() -> None:
-    for _ in range(_TURNS):
-        await asyncio.sleep(0)

@@ -17,6 +17,7 @@ from mitmproxy.proxy import events as io
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.tls import ClientTLSLayer, ServerTLSLayer
 
+from proxy.gate.account import Stage
 from proxy.gate.events import (
     Asked,
     Commands,
@@ -31,7 +32,7 @@ from proxy.gate.events import (
     Relieve,
     SendHttp,
 )
-from proxy.gate.exchange import Exchange, Stage
+from proxy.gate.exchange import Exchange
 from proxy.gate.http1 import Reading
 from proxy.gate.http1_client import Http1Client
 from proxy.gate.http1_server import Http1Server
