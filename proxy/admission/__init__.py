@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
@@ -27,6 +28,7 @@ from proxy.policy.verdict import Effect
 
 log = logging.getLogger("sluice")
 
+_AGENT: Final = re.compile(r"uid:[!-~]{1,200}")
 _CANNOT_WRITE: Final = "the ledger cannot be written"
 
 
@@ -148,7 +150,14 @@ class Admission:
         return self.approvals.get(hold.id)
 
     def pause(self, agent: str | None, by: str) -> None:
-        """Refuse everything (of one agent) from now on, also what waits."""
+        """
+        Refuse everything (of one agent) from now on, also what waits.
+
+        Raises SluiceError (exit 1) for a name that no agent has: it would pause nobody.
+        """
+        if agent is not None and not _AGENT.fullmatch(agent):
+            what = f"'{agent[:100]}' is the name of no agent, so nothing is paused"
+            raise fail(what, fix="agents are named as holds name them: uid:NAME", exit=Exit.NO)
         self.paused.add(agent or "*")
         for hold in self.approvals.pending:
             if self.is_paused(hold.action.request.agent):
