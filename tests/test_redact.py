@@ -307,7 +307,7 @@ def test_a_planted_secret_is_in_no_output(secret: str, filler: str, name: str, d
             body = f"<x><{name}>{secret}</{name}></x>".encode() + filler.encode("utf-8", "replace")
     clean = redact(request(target, headers, body))
     assert secret not in everything(clean)
-    assert clean.removed
+    assert clean.removed or "not shown" in clean.body_note
     assert secret not in redact_url(request(target).url) or place not in ("query", "userinfo")
 
 
