@@ -140,7 +140,8 @@ class Action:
     the type it declares; such a request never leaves. `complete` is False while the body has
     not been read. `host`, `path` and `method` are normalised once, here and nowhere else.
     `documents` answers for every root of a field that has steps below it (``json``, ``form``,
-    ``query``, ``header`` …), `scalars` for those without (``host``, ``consequence`` …).
+    ``query``, ``header`` …), `scalars` for those without (``host``, ``consequence`` …); either may
+    be worked out when it is first asked for.
     `members` are the requests that a batch carries: it is judged by the worst of them and itself.
     """
 
@@ -150,7 +151,6 @@ class Action:
     host: str
     path: str
     operation: str
-    consequence: str
     unreadable: str | None = None
     documents: Mapping[str, Document] = field(default_factory=dict)
     scalars: Mapping[str, Reading] = field(default_factory=dict)
@@ -158,7 +158,13 @@ class Action:
 
     def bare(self) -> Action:
         """The same without what was parsed of its body, which may take thirty times as much memory."""
-        return replace(self, documents={}, members=())
+        return replace(self, documents={}, scalars=dict(self.scalars), members=())
+
+    @property
+    def consequence(self) -> str:
+        """The gravest that it would do as far as it was read, for people; rules read the field."""
+        found = self.scalars.get("gravest", UNKNOWN)
+        return (found.items[0] if isinstance(found, Values) and found.items else None) or "write"
 
     def read(self, name: Field) -> Reading:
         """What stands under a field's name; a root that nobody decoded is UNKNOWN."""

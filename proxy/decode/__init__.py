@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from typing import Final, Protocol
 
 from proxy.action import ABSENT, UNKNOWN, Action, Document, Field, Reading, Request, Values
@@ -19,6 +18,7 @@ from proxy.decode.aws_routes import NO_SERVICES, Services
 from proxy.decode.consequence import CONSEQUENCES, Likely, body_matters, likely
 from proxy.decode.decoded import Body, Decoded, Head, told
 from proxy.decode.http import Unreadable
+from proxy.decode.once import Once, Scalars
 
 __all__ = ["ALL_SEEN", "Facts", "Seen", "Unreadable", "decode"]
 
@@ -105,7 +105,6 @@ def _unreadable(request: Request, why: str) -> Action:
         host=request.host,
         path=request.target.partition(b"?")[0].decode("latin-1"),
         operation="unreadable",
-        consequence="write",
         unreadable=why,
     )
 
@@ -122,33 +121,16 @@ def _decode(request: Request, facts: Facts, budget: _Budget, depth: int = 0) -> 
     body = message.read_body(head)
     decoded = formats.decode(head, body, facts.services)
     members = _members(request, decoded, facts, budget, depth)
-    methods = [*head.methods, *message.body_methods(head, body)]
+    methods = (*head.methods, *message.body_methods(head, body))
     operation = _operation(head, decoded, members)
-    credentials = _credentials(head, facts.key)
-    does = _likely(head, body, decoded, methods, members)
-    readings: dict[str, Reading] = {
-        "host": Values((head.host,)),
-        "port": Values((str(request.port),)),
-        "scheme": Values((request.scheme,)),
-        "method": Values(tuple(methods)),
-        "path": Values((head.path,)),
-        "agent": UNKNOWN if request.agent is None else Values((request.agent,)),
-        "operation": UNKNOWN if request.body is None else Values((operation,)),
-        "consequence": Values(does.words) if does.certain and not body_matters(head, body) else UNKNOWN,
-        "consequence_why": Values((does.why,)),
-        "credential": Values(credentials),
-    }
     documents = message.documents(head, body)
     documents |= formats.documents(head, body, decoded)
-    documents |= {root: _of_any(members, root) for root in formats.ROOTS} if members else {}
-    documents["first_seen"] = _first_seen(
-        facts.seen,
-        request,
-        head.host,
-        operation,
-        credentials,
-        cache(lambda: recipients.marks(body, decoded, facts.key)),
-    )
+    if members:
+        documents |= {root: _of_any(members, root) for root in formats.ROOTS}
+    credentials = Once(lambda: _credentials(head, facts.key))
+    marks = Once(lambda: recipients.marks(body, decoded, facts.key))
+    documents["first_seen"] = _first_seen(facts.seen, request, head.host, operation, credentials, marks)
+    does = Once(lambda: _likely(head, body, decoded, methods, members))
     return Action(
         request=request,
         complete=request.body is not None,
@@ -156,18 +138,37 @@ def _decode(request: Request, facts: Facts, budget: _Budget, depth: int = 0) -> 
         host=head.host,
         path=head.path,
         operation=operation,
-        consequence=does.words[0],
         documents=documents,
-        scalars=readings,
+        scalars=Scalars(
+            {
+                "host": Values((head.host,)),
+                "port": Values((str(request.port),)),
+                "scheme": Values((request.scheme,)),
+                "method": Values(methods),
+                "path": Values((head.path,)),
+                "agent": UNKNOWN if request.agent is None else Values((request.agent,)),
+                "operation": UNKNOWN if request.body is None else Values((operation,)),
+            },
+            {
+                "consequence": lambda: _consequence(head, body, does()),
+                "consequence_why": lambda: Values((does().why,)),
+                "gravest": lambda: Values(does().words[:1]),
+                "credential": lambda: Values(credentials()),
+            },
+        ),
         members=members,
     )
+
+
+def _consequence(head: Head, body: Body, does: Likely) -> Reading:
+    return Values(does.words) if does.certain and not body_matters(head, body) else UNKNOWN
 
 
 def _likely(
     head: Head,
     body: Body,
     decoded: tuple[Decoded, ...],
-    methods: list[str | None],
+    methods: tuple[str | None, ...],
     members: tuple[Action, ...],
 ) -> Likely:
     """What the action would do; a container does what its members do, and more where it may be none."""
@@ -238,7 +239,6 @@ def _anything(request: Request) -> Action:
         host=host,
         path="",
         operation="a request that cannot be opened",
-        consequence="write",
         scalars=known,
     )
 
@@ -271,7 +271,7 @@ def _first_seen(
     request: Request,
     host: str,
     operation: str,
-    credentials: tuple[str, ...],
+    credentials: Callable[[], tuple[str, ...]],
     marks: Callable[[], Reading],
 ) -> Document:
     """Reads ``first_seen.A``; the marks themselves are for whoever writes down what was released."""
@@ -287,7 +287,7 @@ def _first_seen(
             case ("operation",) if request.body is not None:
                 return text(seen.new_operation(agent, host, operation))
             case ("credential",):
-                return text(any(seen.other_credential(agent, host, one) for one in credentials))
+                return text(any(seen.other_credential(agent, host, one) for one in credentials()))
             case ("recipient",):
                 new = recipients.any_new(marks(), lambda mark: seen.new_recipient(agent, mark))
                 return UNKNOWN if new is None else text(new)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import binascii
 import ipaddress
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -25,16 +25,19 @@ class Unreadable(Exception):
 
 _UNRESERVED: Final = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _METHOD: Final = re.compile(rb"[A-Z][A-Z0-9_-]{0,31}")
-_LABEL: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
+_LABEL: Final = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_NAME: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*+")
 _NUMERIC: Final = re.compile(r"\d+|0x[0-9a-f]*")
 _BROKEN: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _ESCAPE: Final = re.compile(rb"%(?:([0-9A-Fa-f]{2})|)")
 _NOT_IN_PATH: Final = re.compile(rb"[\x00-\x20\x7f-\xff\\#]")
 _ONCE: Final = frozenset(
-    b"host content-type content-length transfer-encoding authorization content-encoding "
-    b"x-http-method-override x-http-method x-method-override expect upgrade".split()
-)
-_OTHER_PATHS: Final = frozenset({b"x-original-url", b"x-rewrite-url"})
+    {
+        "host", "content-type", "content-length", "transfer-encoding", "authorization", "content-encoding",
+        "x-http-method-override", "x-http-method", "x-method-override", "expect", "upgrade",
+    }
+)  # fmt: skip
+_OTHER_PATHS: Final = frozenset({"x-original-url", "x-rewrite-url"})
 OVERRIDES: Final = (b"x-http-method-override", b"x-http-method", b"x-method-override")
 MAX_PARAMETERS: Final = 10_000
 
@@ -59,10 +62,9 @@ def read_host(host: str) -> str:
     if ":" in text or text.startswith("["):
         return _read_ipv6(host)
     text = text.removesuffix(".")
-    labels = text.split(".")
-    if _NUMERIC.fullmatch(labels[-1]):
+    if _NUMERIC.fullmatch(text, text.rfind(".") + 1):
         return _read_ipv4(text)
-    if len(text) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
+    if len(text) > 253 or not _NAME.fullmatch(text):
         raise Unreadable("the host is not a well-formed name")
     return text
 
@@ -113,13 +115,12 @@ def read_path(raw: bytes) -> str:
     else:
         text = _normalise_escapes(raw).decode("ascii")
         _check_escaped(raw)
-    segments = text.split("/")[1:]
-    for segment in segments[:-1]:
-        if not segment:
-            raise Unreadable("the path has an empty segment")
-    for segment in segments:
-        if segment.startswith(".") and segment.partition(";")[0] in (".", ".."):
-            raise Unreadable("the path has a dot segment")
+    if "//" in text:
+        raise Unreadable("the path has an empty segment")
+    if "/." in text:
+        for segment in text.split("/"):
+            if segment.startswith(".") and segment.partition(";")[0] in (".", ".."):
+                raise Unreadable("the path has a dot segment")
     return text
 
 
@@ -278,31 +279,31 @@ def read_headers(headers: Iterable[Header]) -> Mapping[str, Values]:
     Unreadable where a header that decides how a message is read, or who asks, stands twice or
     with the underscore that some servers take for a hyphen; and where one names another path.
     """
-    found: dict[str, list[str | None]] = {}
+    found: dict[str, Values] = {}
+    again: dict[str, list[str | None]] = {}
     for name, value in headers:
-        key = name.lower()
-        plain = key.replace(b"_", b"-")
-        if plain in _OTHER_PATHS or (plain != key and plain in _ONCE):
-            raise Unreadable(f"a header that some servers take for '{plain.decode('ascii')}'")
-        values = found.setdefault(key.decode("latin-1"), [])
-        if values and key in _ONCE:
-            raise Unreadable(f"two headers '{key.decode('ascii')}'")
-        values.append(_text(value))
+        key = name.lower().decode("latin-1")
+        if key in _OTHER_PATHS or ("_" in key and key.replace("_", "-") in _ONCE | _OTHER_PATHS):
+            raise Unreadable(f"a header that some servers take for '{key.replace('_', '-')}'")
+        try:
+            text = value.decode("utf-8").strip(" \t")
+        except UnicodeDecodeError:
+            text = None
+        if key not in found:
+            found[key] = Values((text,))
+        elif key in _ONCE:
+            raise Unreadable(f"two headers '{key}'")
+        else:
+            again.setdefault(key, [*found[key].items]).append(text)
+    found |= {key: Values(tuple(texts)) for key, texts in again.items()}
     if CONFIDENCE in found:
-        found[CONFIDENCE] = [_confidence(found[CONFIDENCE])]
-    return {key: Values(tuple(values)) for key, values in found.items()}
+        found[CONFIDENCE] = Values((_confidence(found[CONFIDENCE].items),))
+    return found
 
 
-def _confidence(given: list[str | None]) -> str | None:
+def _confidence(given: Sequence[str | None]) -> str | None:
     """One decimal from 0 to 1; anything else, or a second one, cannot be read."""
     return given[0] if len(given) == 1 and given[0] and _CONFIDENCE.fullmatch(given[0]) else None
-
-
-def _text(value: bytes) -> str | None:
-    try:
-        return value.decode("utf-8").strip(" \t")
-    except UnicodeDecodeError:
-        return None
 
 
 def header_document(headers: Mapping[str, Values]) -> Document:

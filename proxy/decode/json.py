@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Mapping
-from functools import cache
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NoReturn
 
 from proxy.action import ABSENT, Document, Field, Reading, Values
 from proxy.decode.http import Unreadable
+from proxy.decode.once import Once
 
 MAX_DEPTH: Final = 100
 MAX_CONTAINERS: Final = 100_000
@@ -55,7 +55,7 @@ def parse(body: bytes) -> Tree:
         if isinstance(error, json.JSONDecodeError):
             raise Unreadable(f"the JSON body is malformed at character {error.pos}") from None
         raise
-    if "\\ud" in text or "\\uD" in text:
+    if "\\" in text and ("\\ud" in text or "\\uD" in text):
         _check_surrogates(tree)
     return tree
 
@@ -69,7 +69,7 @@ def _check_size(body: bytes) -> None:
             raise Unreadable(f"the JSON body has more than {MAX_CONTAINERS} arrays and objects")
         if len(body) > _BEGINNING and _is_deep(body):
             raise Unreadable(f"the JSON body is more than {MAX_DEPTH} levels deep")
-    if body.count(b",") > MAX_VALUES and _outside_strings(body, b",") > MAX_VALUES:
+    if len(body) > MAX_VALUES and body.count(b",") > MAX_VALUES and _outside_strings(body, b",") > MAX_VALUES:
         raise Unreadable(f"the JSON body has more than {MAX_VALUES} values")
 
 
@@ -127,12 +127,24 @@ def document(tree: Tree) -> Document:
     An object where a value was expected, and a key that differs from the name only in its
     case (some servers take it for the same), are values that cannot be read.
     """
-    spelled = cache(lambda: _spellings(tree))
+    spelled = Once(lambda: _by_lower_case(_keys(tree)))
+    top = tree if isinstance(tree, dict) else None
+    at_top = Once(lambda: _by_lower_case(top or ()))
 
     def read(name: Field) -> Reading:
+        # Most names stand nowhere in a body, or once at its top: then nothing is walked, however large it is.
+        if top is not None and name:
+            step = name[0]
+            spellings = at_top().get(step.lower())
+            if spellings is None:
+                return ABSENT
+            if len(name) == 1 and spellings == [step] and not isinstance(value := top[step], list):
+                return Values((_scalar(value),))
+        return walk(name)
+
+    def walk(name: Field) -> Reading:
         level, twisted = _values([tree]), 0
         for step in name:
-            # Most names stand nowhere in a body: then nothing is walked, however large it is.
             spellings = spelled().get(step.lower(), _NOWHERE)
             others = {key for key in spellings if key != step and len(key) == len(step)}
             objects = [value for value in level if isinstance(value, dict)] if spellings else []
@@ -145,11 +157,11 @@ def document(tree: Tree) -> Document:
     return read
 
 
-_NOWHERE: Final = frozenset[str]()
+_NOWHERE: Final[Sequence[str]] = ()
 
 
-def _spellings(tree: Tree) -> Mapping[str, Collection[str]]:
-    """Every key of a body, by its lower case."""
+def _keys(tree: Tree) -> set[str]:
+    """Every key of a body."""
     keys: set[str] = set()
     waiting = [tree]
     while waiting:
@@ -159,6 +171,10 @@ def _spellings(tree: Tree) -> Mapping[str, Collection[str]]:
             waiting += value.values()
         elif isinstance(value, list):
             waiting += value
+    return keys
+
+
+def _by_lower_case(keys: Iterable[str]) -> Mapping[str, list[str]]:
     found: dict[str, list[str]] = {}
     for key in keys:
         found.setdefault(key.lower(), []).append(key)

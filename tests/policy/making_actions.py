@@ -32,6 +32,7 @@ def action(
         "method": Values((method,)),
         "path": Values((path,)),
         "consequence": Values((consequence,)) if complete else UNKNOWN,
+        "gravest": Values((consequence,)),
         "agent": UNKNOWN,
     }
     scalars |= {field[0]: reading for field, reading in given.items() if len(field) == 1}
@@ -50,7 +51,6 @@ def action(
         host=host,
         path=path,
         operation=f"{method} {path}",
-        consequence=consequence,
         documents=documents,  # type: ignore[arg-type]
         scalars=scalars,
     )
