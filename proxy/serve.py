@@ -35,11 +35,12 @@ from proxy.desk import Board, LocalDesk
 from proxy.errors import fail
 from proxy.evidence import Evidence
 from proxy.gate.embedding import Gate, GateConfig
-from proxy.ledger import read
+from proxy.gate.reading import Address
+from proxy.ledger import Ledger, read
 from proxy.ledger.opening import Recovered
 from proxy.ledger.seen import Seen, fold
 from proxy.linux.tree import refuse_tracing
-from proxy.policy import load
+from proxy.policy import Policy, load
 from proxy.policy.files import load_document
 from proxy.reload import Reload
 from proxy.reviewers import Reviewers, parse
@@ -135,23 +136,9 @@ async def running(config: Config) -> AsyncIterator[Running]:
         stack.push_async_callback(lambda: ledger.close(why[0]))
         _say_what_was_left(recovered)
         seen = await asyncio.to_thread(_seen, config.ledger)
-        admission = Admission(
-            policy,
-            Approvals(time.time),
-            ledger,
-            facts=Facts(seen, secret_key(config.state, CREDENTIALS), models()),
-            clock=time.time,
-            new_id=Ids(),
-            rules=Rules(config.shadow, config.strict, config.body_limit),
-            released=seen.add,
-        )
+        admission = _admission(config, policy, ledger, seen)
         gate = Gate(_gate_config(config), admission)
-        address = await gate.start()
-        url = (
-            f"http://[{address.host}]:{address.port}"
-            if ":" in address.host
-            else f"http://{address.host}:{address.port}"
-        )
+        url = _url(await gate.start())
         stack.push_async_callback(gate.stop)
         stack.push_async_callback(admission.close, _ANSWERED_WITHIN)
         board = Board(admission, proxy=url)
@@ -169,6 +156,24 @@ async def running(config: Config) -> AsyncIterator[Running]:
         stack.push_async_callback(control.close)
         yield Running(url, control.path, gate.ca_pem, board, guard, reviewers, ledger.vkey)
         why[0] = "stopped"
+
+
+def _url(address: Address) -> str:
+    host = f"[{address.host}]" if ":" in address.host else address.host
+    return f"http://{host}:{address.port}"
+
+
+def _admission(config: Config, policy: Policy, ledger: Ledger, seen: Seen) -> Admission:
+    return Admission(
+        policy,
+        Approvals(time.time),
+        ledger,
+        facts=Facts(seen, secret_key(config.state, CREDENTIALS), models()),
+        clock=time.time,
+        new_id=Ids(),
+        rules=Rules(config.shadow, config.strict, config.body_limit),
+        released=seen.add,
+    )
 
 
 async def run_console_or_wait(config: Config, console: Console | None) -> None:

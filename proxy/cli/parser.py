@@ -105,6 +105,14 @@ def _gate_flags(parser: argparse.ArgumentParser) -> None:
         help="connect to ADDR:PORT for HOST:PORT; repeatable",
     )
     add("--upstream-ca", type=Path, metavar="FILE", help="a CA more that upstreams may present (PEM)")
+    add("--review-group", metavar="GROUP", help="members of this group may review")
+    _gate_limits(parser)
+    parser_ledger.add_to_gate(parser)
+
+
+def _gate_limits(parser: argparse.ArgumentParser) -> None:
+    """How much is kept, and what waits for what."""
+    add = parser.add_argument
     add(
         "--body-limit",
         type=_size,
@@ -131,8 +139,6 @@ def _gate_flags(parser: argparse.ArgumentParser) -> None:
         default="fast",
         help="allowed requests wait for the disk too (strict)",
     )
-    add("--review-group", metavar="GROUP", help="members of this group may review")
-    parser_ledger.add_to_gate(parser)
 
 
 def _running(verbs: Verbs) -> None:
