@@ -112,7 +112,7 @@ def decode(head: Head, body: Body, services: Services) -> Decoded | None:
         return _UNTOLD if "x-amz-target" in head.headers else None
     service = at or Endpoint(signed or "")
     call = _Call(service.iam, _actions(head, body, service, services), _dry_run(head, body, service))
-    return _told(call, ours=at is not None)
+    return _told(call, ours=at is not None, gets=head.method in ("GET", "HEAD"))
 
 
 def _signed_for(head: Head) -> str | None:
@@ -198,7 +198,13 @@ def _ec2_dry_run(head: Head, body: Body) -> bool | None:
     return given == ("true",) and len(action) == 1 and action[0] not in _NO_DRY_RUN
 
 
-def _told(call: _Call, *, ours: bool) -> Decoded:
+def _told(call: _Call, *, ours: bool, gets: bool) -> Decoded:
+    """
+    What a call tells; `ours` where the host is AWS's, `gets` where its method promises a read.
+
+    At other hosts the scope of a signature is the agent's own word: it may make a read of
+    nothing, and it makes no write of a GET that would be one without it.
+    """
     actions = call.actions
     named = tuple(dict.fromkeys(_iam_action(call.service, one) for one in actions or ()))
     shown = f"{call.service}:{'|'.join(named) or 'unknown'}" if actions != () else ""
@@ -209,7 +215,7 @@ def _told(call: _Call, *, ours: bool) -> Decoded:
         "aws",
         operation=f"{shown}{dry}",
         names=actions or (),
-        reading="read" if reads else None if actions == () else "write",
+        reading="read" if reads else None if actions == () or (gets and certain) else "write",
         documents={"aws": _document(call, named)},
     )
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from proxy.action import UNKNOWN, Action
+from proxy.action import UNKNOWN, Action, Request
 from proxy.awsmodels import Models, models
-from proxy.decode import Facts
+from proxy.decode import Facts, decode
 from proxy.decode.aws_hosts import Endpoint, endpoint
 from proxy.decode.aws_routes import Service, route
 
@@ -298,3 +298,12 @@ def test_the_closest_route_wins_and_two_as_close_both_count() -> None:
     assert service.actions("GET", ("x", "1"), {"z": [""], "w": [""]}) == ("C", "D")
     assert service.actions("GET", ("q", "1", "2"), {}) == ("E",)
     assert service.actions("PUT", ("q",), {}) == ()
+
+
+def test_a_signature_at_another_host_makes_no_write_of_a_get() -> None:
+    scope = "AWS4-HMAC-SHA256 Credential=AKID/20260101/us-east-1/s3/aws4_request, Signature=ab"
+    headers = ((b"authorization", scope.encode()),)
+    request = Request("uid:me", b"GET", "https", "minio.corp.example", 443, b"/bucket/key", headers, b"")
+    assert decode(request, Facts(services=models())).consequence == "read"
+    acting = Request("uid:me", b"DELETE", "https", "minio.corp.example", 443, b"/bucket/key", headers, b"")
+    assert decode(acting, Facts(services=models())).consequence == "delete"
