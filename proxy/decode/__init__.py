@@ -142,14 +142,14 @@ def _decode(request: Request, facts: Facts, budget: _Budget, depth: int = 0) -> 
         scalars=Scalars(
             {
                 "host": Values((head.host,)),
-                "port": Values((str(request.port),)),
-                "scheme": Values((request.scheme,)),
                 "method": Values(methods),
                 "path": Values((head.path,)),
-                "agent": UNKNOWN if request.agent is None else Values((request.agent,)),
-                "operation": UNKNOWN if request.body is None else Values((operation,)),
             },
             {
+                "port": lambda: Values((str(request.port),)),
+                "scheme": lambda: Values((request.scheme,)),
+                "agent": lambda: UNKNOWN if request.agent is None else Values((request.agent,)),
+                "operation": lambda: UNKNOWN if request.body is None else Values((operation,)),
                 "consequence": lambda: _consequence(head, body, does()),
                 "consequence_why": lambda: Values((does().why,)),
                 "gravest": lambda: Values(does().words[:1]),
@@ -277,23 +277,24 @@ def _first_seen(
     """Reads ``first_seen.A``; the marks themselves are for whoever writes down what was released."""
     agent = request.agent
 
-    def text(first: bool) -> Values:
-        return Values(("true" if first else "false",))
-
     def read(name: Field) -> Reading:
         match name:
             case ("host",):
-                return text(seen.new_host(agent, host))
+                return _truth(seen.new_host(agent, host))
             case ("operation",) if request.body is not None:
-                return text(seen.new_operation(agent, host, operation))
+                return _truth(seen.new_operation(agent, host, operation))
             case ("credential",):
-                return text(any(seen.other_credential(agent, host, one) for one in credentials()))
+                return _truth(any(seen.other_credential(agent, host, one) for one in credentials()))
             case ("recipient",):
                 new = recipients.any_new(marks(), lambda mark: seen.new_recipient(agent, mark))
-                return UNKNOWN if new is None else text(new)
+                return UNKNOWN if new is None else _truth(new)
             case ("recipient", "marks"):
                 return marks()
             case _:
                 return UNKNOWN
 
     return read
+
+
+def _truth(holds: bool) -> Values:
+    return Values(("true" if holds else "false",))

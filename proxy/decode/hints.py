@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Set
+from functools import lru_cache
 from typing import Final, NamedTuple
 
-from proxy.action import Values
+from proxy.action import ABSENT, Values
 from proxy.decode import multipart
 from proxy.decode.decoded import Body
 from proxy.decode.http import Pairs
@@ -46,7 +47,7 @@ def _names(text: str) -> frozenset[str]:
 
 # Parameters that choose what is done, as in ``?action=delete`` or ``Action=CreateUser``.
 _CHOOSING: Final = _names("action method operation command cmd op_name do act func function verb")
-_NAMING: Final = frozenset({"soapaction", "x-amz-target"})
+_NAMING: Final = ("soapaction", "x-amz-target")
 _SQL: Final = _names("sql query statement querystring stmt sqltext commandtext")
 _STATES: Final = _names("status state desiredstatus newstatus targetstatus transition event")
 _ENDED: Final = {
@@ -80,6 +81,7 @@ _SQL_ERASES: Final = re.compile(r"\b(?:delete\s+from|drop\s+\w+|truncate\s+\w+)"
 _SQL_GRANTS: Final = re.compile(
     r"\b(?:grant\s+\w+|revoke\s+\w+|(?:create|alter)\s+(?:user|role|login))\b", re.IGNORECASE
 )
+_AT_TOP: Final = _MONEY | _CURRENCY
 _TOGETHER: Final = (_TO | _SAYING | _MONEY | _CURRENCY) - _SQL
 _ALL: Final = _CHOOSING | _SQL | _STATES | _ACCESS | _TOGETHER
 _LOUD: Final = ERASE | SEND | GRANT | PAY
@@ -92,8 +94,8 @@ def in_headers(headers: Mapping[str, Values]) -> Iterator[Naming | Hint]:
     """
     What headers say: the operation that they name (SOAPAction, X-Amz-Target), access for everybody.
     """
-    for name in _NAMING & headers.keys():
-        for value in headers[name].items:
+    for name in _NAMING:
+        for value in headers.get(name, ABSENT).items:
             yield from _chosen(
                 name, (value or "").strip('"').replace("#", "/").rpartition("/")[2].rpartition(".")[2]
             )
@@ -145,9 +147,9 @@ def in_body(body: Body, chooses: frozenset[str] = frozenset()) -> Iterator[Namin
 
 def _in_markup(plain: bytes) -> Iterator[Naming | Hint]:
     """Elements whose names say that something risky is done: ``<DeleteItem>`` of a SOAP body."""
-    names: set[bytes] = set()
+    names: dict[bytes, None] = {}  # in their order, so that the same body is always told in the same words
     for found in _ELEMENT.finditer(plain):
-        names.add(found[1])
+        names[found[1]] = None
         if len(names) > MAX_ELEMENTS:
             yield Hint("delete", "the body has more kinds of elements than can be read for what it does")
             return
@@ -166,6 +168,8 @@ def _in_tree(body: Body, chooses: frozenset[str]) -> Iterator[Naming | Hint]:
     telling = _telling(_keys(body), chooses)
     waiting: list[tuple[Tree, int]] = [(body.tree, 0)] if telling else []
     left = MAX_FIELDS
+    at_top = _AT_TOP.issuperset(telling.values()) and len(body.plain or b"") <= MAX_FIELDS
+    deepest = 0 if at_top else MAX_DEPTH  # so short a body has no more fields than can be read
     while waiting and left > 0:
         value, depth = waiting.pop()
         if isinstance(value, list):
@@ -175,7 +179,7 @@ def _in_tree(body: Body, chooses: frozenset[str]) -> Iterator[Naming | Hint]:
             left -= len(value)
             if not telling.keys().isdisjoint(value):
                 yield from _in_fields(value, telling, top=depth == 0)
-            if depth < MAX_DEPTH:
+            if depth < deepest:
                 waiting += [
                     (item, depth + 1)
                     for key, item in value.items()
@@ -205,13 +209,23 @@ def _telling(keys: Iterable[str], chooses: frozenset[str]) -> dict[str, str]:
     """The keys that say something, each with its name in the one spelling that is looked for."""
     found = {}
     for key in keys:
-        name = key.lower().replace("_", "").replace("-", "")
-        if name in _ALL or name in chooses or _ERASING.match(key):
+        name, tells = _known_name(key) if len(key) <= _MAX_NAME else _name(key)
+        if tells or name in chooses:
             found[key] = name
     names = set(found.values())
     if names <= _TOGETHER and not _are_together(names):
         return {}
     return found
+
+
+def _name(key: str) -> tuple[str, bool]:
+    """A key in the one spelling that is looked for, and whether it says something in any request."""
+    name = key.lower().replace("_", "").replace("-", "")
+    return name, name in _ALL or _ERASING.match(key) is not None
+
+
+# APIs have few names, and each request has them again; others push one another out.
+_known_name: Final = lru_cache(maxsize=4_096)(_name)
 
 
 def _are_together(names: Set[str]) -> bool:
@@ -223,8 +237,10 @@ def _in_fields(
 ) -> Iterator[Naming | Hint]:
     """What the fields of one object say, together; an amount only at the `top`: below it is a price."""
     names: set[str] = set()
-    for key in telling.keys() & fields.keys():
-        name, value = telling[key], fields[key]
+    for key, value in fields.items():
+        name = telling.get(key)
+        if name is None:
+            continue
         names.add(name)
         if name not in _TOGETHER:
             yield from _in_field(key, name, value)

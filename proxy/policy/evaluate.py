@@ -37,11 +37,16 @@ _DEFAULT_RULE: Final = Rule(DEFAULT, NO_RULE, Effect.HOLD, ())
 
 
 class _Ready(NamedTuple):
-    """A rule, ready to be judged; with another method than these it certainly says no."""
+    """
+    A rule, ready to be judged; with another method than these it certainly says no.
+
+    `of_method` is what it says where the only method of a request is one of these.
+    """
 
     rule: Rule
     says: Says
     methods: frozenset[str] | None
+    of_method: Says
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,12 +124,10 @@ class Policy:
 
     def _place(self, rule: Rule) -> None:
         line = next((line for line in rule.match if _indexed(line)), None)
+        ready = _ready(rule, tuple(other for other in rule.match if other is not line))
         if line is None:
-            self._anywhere.append(_Ready(rule, rule_says(rule), _methods(rule)))
+            self._anywhere.append(ready)
             return
-        ready = _Ready(
-            rule, rule_says(rule, tuple(other for other in rule.match if other is not line)), _methods(rule)
-        )
         for host in dict.fromkeys(map(str, line.operands)):
             index = self._below if host.startswith("*.") else self._exact
             index.setdefault(host.removeprefix("*"), []).append(ready)
@@ -181,10 +184,13 @@ class Policy:
         unknown: list[Rule] = []
         methods = look.read(_METHOD)
         method = methods.items[0] if isinstance(methods, Values) and len(methods.items) == 1 else None
-        for rule, says, wanted in (*named, *self._anywhere):
-            if method is not None and wanted is not None and method not in wanted:
+        for rule, says, wanted, of_method in (*named, *self._anywhere):
+            if method is None or wanted is None:
+                truth = says(look)
+            elif method in wanted:
+                truth = of_method(look)
+            else:
                 continue
-            truth = says(look)
             if truth:
                 certain.append(rule)
             elif truth is None:
@@ -246,12 +252,14 @@ def _indexed(line: Line) -> bool:
     return line.field == _HOST and line.operator in (Operator.LIKE, Operator.IS, Operator.IN)
 
 
-def _methods(rule: Rule) -> frozenset[str] | None:
-    """The only methods that a rule can apply to, None for any."""
-    for line in rule.match:
+def _ready(rule: Rule, lines: tuple[Line, ...]) -> _Ready:
+    """A rule of which these lines are not known to hold."""
+    says = rule_says(rule, lines)
+    for line in lines:
         if line.field == _METHOD and line.operator in (Operator.IN, Operator.IS):
-            return frozenset(map(str, line.operands))
-    return None
+            others = tuple(other for other in lines if other is not line)
+            return _Ready(rule, says, frozenset(map(str, line.operands)), rule_says(rule, others))
+    return _Ready(rule, says, None, says)
 
 
 def _digest(policy: Policy) -> str:

@@ -99,6 +99,8 @@ def _some_value(field: Field, one: Test, absent: Truth) -> Says:
             return None
         if not reading.items:
             return absent
+        if len(reading.items) == 1:
+            return None if reading.items[0] is None else one(reading.items[0])
         found: Truth = False
         for value in reading.items[:MAX_VALUES]:
             truth = None if value is None else one(value)
@@ -118,6 +120,8 @@ def _every_value(field: Field, one: Test, absent: Truth) -> Says:
             return None
         if not reading.items:
             return absent
+        if len(reading.items) == 1:
+            return None if reading.items[0] is None else one(reading.items[0])
         found: Truth = True
         for value in reading.items[:MAX_VALUES]:
             truth = None if value is None else one(value)
