@@ -23,6 +23,7 @@ from typing import Final
 
 from bench import sides
 from bench.agent import BrokenError, Way
+from bench.decide import decided
 from bench.holds import approvals, waiting
 from bench.load import Loaded
 from bench.machine import described
@@ -33,7 +34,7 @@ OUT: Final = Path(__file__).resolve().parent.parent / "docs" / "bench.md"
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much is measured; times in seconds, `approvals` in each round."""
+    """How much is measured; times in seconds, `approvals` in each round, `decisions` of each kind."""
 
     rounds: int
     warm: float
@@ -43,12 +44,13 @@ class Plan:
     holds: int
     watched: float
     settled: float
+    decisions: int
 
 
 PLANS: Final = {
-    "full": Plan(5, 0.5, 3.0, 1.0, 100, 2_000, 5.0, 2.0),
-    "quick": Plan(2, 0.2, 0.7, 0.4, 30, 300, 1.0, 0.5),
-    "smoke": Plan(1, 0.05, 0.15, 0.1, 3, 20, 0.2, 0.1),
+    "full": Plan(5, 0.5, 3.0, 1.0, 100, 2_000, 5.0, 2.0, 5_000),
+    "quick": Plan(2, 0.2, 0.7, 0.4, 30, 300, 1.0, 0.5, 2_000),
+    "smoke": Plan(1, 0.05, 0.15, 0.1, 3, 20, 0.2, 0.1, 50),
 }
 
 
@@ -131,11 +133,13 @@ def measured(plan: Plan) -> Found:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sluice-bench-")))
         machine = described(folder)
+        say("decisions, and bombs")
+        alone = decided(plan.decisions)
         bench = Bench(plan, folder, stack.enter_context(sides.upstream(folder)))
         entries = bench.measure_traffic()
         for scheme in SCHEMES:
             bench.measure_holds(scheme)
-    return Found(machine, when, bench.traffic, bench.held, entries)
+    return Found(machine, when, bench.traffic, bench.held, entries, alone)
 
 
 def say(what: str) -> None:

@@ -42,6 +42,10 @@ def test_a_run_of_seconds_writes_every_table(tmp_path: Path) -> None:
         assert f"| {scheme}, 32 connections at full load | 1 |" in text
         assert f"| {scheme}, 20 holds |" in text
         assert text.count(f"| {scheme}: ") == 6  # the aims
+    assert "| decide: 10,000 rules over 500 hosts |" in text
+    assert (
+        len(re.findall(r"^\| .* \| [\d.]+ \| [\d.]+ \| (?:unreadable|hold) \|$", text, re.MULTILINE)) == 5
+    )  # bombs
     entries = re.search(r"([\d,]+) entries, the chains hold", text)
     assert entries and int(entries[1].replace(",", "")) > 100
 
@@ -100,3 +104,17 @@ def test_the_policy_has_two_hundred_rules_that_load(part, tmp_path: Path) -> Non
 
     assert len(policy.rules) == rules.RULES == 200
     assert len(policy.naming("localhost")) == 50
+
+
+def test_a_decision_is_measured_on_what_the_bench_says(part) -> None:
+    decide = part("decide")
+    policy, asked = decide.rules(10, 5), decide.post(decide.body_of_2_kb())
+
+    assert [rule.name for rule in policy.naming("h0.example.com")] == ["rule-0", "rule-5"]
+    assert 1_900 < len(asked.body) < 2_100
+    assert policy.judge(decide.decode(asked)).rules == ("rule-0",)
+
+
+def test_a_bomb_that_breaks_its_process_is_no_number(part) -> None:
+    with pytest.raises(part("agent").BrokenError, match="was too much"):
+        part("decide")._apart("no such bomb")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from bench.decide import FEW_RULES, MANY_HOSTS, MANY_RULES, Decided
 from bench.holds import Kept
 from bench.load import Loaded
 from bench.table import markdown, median, number, ratio, steady
@@ -48,6 +49,7 @@ class Found:
     traffic: Traffic
     held: Mapping[str, Held]
     entries: int
+    decided: Decided
 
 
 _INTRO: Final = """\
@@ -77,6 +79,8 @@ def written(found: Found) -> str:
         parts.append(f"{number(refused)} requests were refused as `unavailable`: the disk was too slow.\n")
     parts.append(f"## From approval to upstream\n\n{_APPROVALS}\n\n{_approval_table(found.held)}\n")
     parts.append(f"## Many holds at once\n\n{_HOLDS}\n\n{_hold_table(found.held)}\n")
+    parts.append(f"## The decision alone\n\n{_DECISIONS}\n\n{_decision_table(found.decided)}\n")
+    parts.append(f"{_BOMBS}\n\n{_bomb_table(found.decided)}\n")
     parts.append(f"## Aims\n\n{_aim_table(found)}\n")
     return "\n".join(parts)
 
@@ -147,6 +151,34 @@ Each on a connection of its own, with a body of 1 kB. Memory is the growth of th
 of one core over some seconds."""
 
 
+_DECISIONS: Final = """\
+In one process, without network or ledger, at the median. *Decide* is on a request that is decoded; every
+request is decoded anew, so that nothing that an earlier one asked for is known."""
+
+_BOMBS: Final = """\
+Each in a process of its own, decoded and judged; memory is beyond that of the request itself. RE2 matches
+the regex in a time that grows with the text alone; the others are refused before a rule sees them."""
+
+
+def _decision_table(found: Decided) -> str:
+    here = number(MANY_RULES // MANY_HOSTS)
+    rows = [
+        (f"decide: {number(MANY_RULES)} rules over {MANY_HOSTS} hosts", number(found.many, 1)),
+        (f"decide: the {here} rules that name this host, and no others", number(found.own, 1)),
+        (f"decode and decide: {FEW_RULES} rules, {number(found.size)} bytes of JSON", number(found.body, 1)),
+        (f"decode and decide: {FEW_RULES} rules, a GET without a body", number(found.bare, 1)),
+    ]
+    return markdown(("", "µs"), rows)
+
+
+def _bomb_table(found: Decided) -> str:
+    rows = [
+        (name, number(one.milliseconds, 1), number(one.memory / 2**20, 1), one.answer)
+        for name, one in found.bombs.items()
+    ]
+    return markdown(("", "ms", "MiB", "answer"), rows)
+
+
 def _approval_table(held: Mapping[str, Held]) -> str:
     rows = []
     for scheme, each in held.items():
@@ -205,3 +237,13 @@ def _aims(found: Found) -> Iterator[tuple[str, str, bool]]:
             f"{number(more, 2)} % more",
             more < 0.5,
         )
+    yield from _aims_of_decisions(found.decided)
+
+
+def _aims_of_decisions(found: Decided) -> Iterator[tuple[str, str, bool]]:
+    yield f"{number(MANY_RULES)} rules: 25 µs to decide", f"{number(found.many, 1)} µs", found.many <= 25
+    yield "a body of 2 kB: 60 µs to decode and decide", f"{number(found.body, 1)} µs", found.body <= 60
+    longest = max(one.milliseconds for one in found.bombs.values())
+    most = max(one.memory for one in found.bombs.values()) / 2**20
+    said = f"{number(longest, 1)} ms, {number(most, 1)} MiB"
+    yield "bombs: 50 ms and 64 MiB each", said, longest <= 50 and most <= 64
