@@ -50,8 +50,8 @@ class Head:
 
     def parameter(self, name: str) -> tuple[str | None, ...] | None:
         """Every value of a query parameter; None where the query cannot be read."""
-        if self.query is None:
-            return None
+        if not self.query:
+            return None if self.query is None else ()
         return tuple(value for steps, value in self.query if steps == (name,))
 
     @property

@@ -4,7 +4,7 @@ Every format that is understood, and how their answers come together.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from proxy.action import Document
@@ -29,7 +29,7 @@ ROOTS: Final = ("graphql", "rpc", "mcp", "aws", "grpc", "kubernetes", "email")
 # Fields that come from a JSON body: absent where one was read and is not in the format.
 _IN_JSON: Final = ("graphql", "rpc", "mcp")
 # Fields that the head alone tells.
-_IN_HEAD: Final = ("aws", "grpc", "kubernetes")
+_BY_HEAD: Final[Mapping[str, Document]] = dict.fromkeys(("aws", "grpc", "kubernetes"), http.absent)
 
 
 def decode(head: Head, body: Body, services: Services) -> tuple[Decoded, ...]:
@@ -44,10 +44,12 @@ def documents(head: Head, body: Body, decoded: tuple[Decoded, ...]) -> dict[str,
     """What answers for the fields of every format."""
     in_json: Document = http.absent if body.empty or body.is_json else http.unknown
     in_mail: Document = http.absent if body.empty else http.unknown
-    found: dict[str, Document] = dict.fromkeys(_IN_JSON, in_json)
-    found.update(dict.fromkeys(_IN_HEAD, http.absent))
-    found["email"] = in_mail
-    found["blast"] = blast.document(head, body, decoded)
+    found: dict[str, Document] = {
+        **dict.fromkeys(_IN_JSON, in_json),
+        **_BY_HEAD,
+        "email": in_mail,
+        "blast": blast.document(head, body, decoded),
+    }
     for one in decoded:
         found.update(one.documents)
     return found

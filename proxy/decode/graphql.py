@@ -43,7 +43,8 @@ class _Asked:
 def decode(head: Head, body: Body) -> Decoded | None:
     """What a GraphQL request asks for; None where it is none."""
     served = bool(_SERVED.fullmatch(head.path))
-    if not served and not body.empty and _SERVED.fullmatch(_otherwise(head.path)):
+    twisted = ";" in head.path or "%2F" in head.path
+    if twisted and not served and not body.empty and _SERVED.fullmatch(_otherwise(head.path)):
         return _OPAQUE
     if body.is_json and isinstance(body.tree, list):
         return _batch(head, body.tree, served)

@@ -151,10 +151,15 @@ def documents(head: Head, body: Body) -> dict[str, Document]:
 
 
 def _about(head: Head, body: Body) -> Document:
-    told: Reading = head.headers.get("content-length") or UNKNOWN
-    size = told if body.raw is None else Values((str(len(body.raw)),))
-    readings: dict[Field, Reading] = {
-        ("size",): size,
-        ("type",): Values((head.kind,)) if head.kind else ABSENT,
-    }
-    return lambda name: readings.get(name, UNKNOWN)
+    def read(name: Field) -> Reading:
+        match name:
+            case ("size",) if body.raw is None:
+                return head.headers.get("content-length") or UNKNOWN
+            case ("size",):
+                return Values((str(len(body.raw or b"")),))
+            case ("type",):
+                return Values((head.kind,)) if head.kind else ABSENT
+            case _:
+                return UNKNOWN
+
+    return read
