@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 
 class Word(StrEnum):
@@ -50,22 +50,33 @@ class By(StrEnum):
 
 _OPEN: Final = frozenset({Word.ALLOWED, Word.WATCHED, Word.APPROVED})
 
-# word: (status, title, may the client retry)
-_ANSWERS: Final[dict[Word, tuple[int, str, bool]]] = {
-    Word.REFUSED: (403, "Refused by policy", False),
-    Word.DENIED: (403, "Refused by a reviewer", False),
-    Word.EXPIRED: (403, "Nobody answered in time; no person decided", False),
-    Word.UNATTENDED: (403, "Nobody is there to decide", False),
-    Word.UNREADABLE: (400, "Malformed or ambiguous request", False),
-    Word.TOO_LARGE: (413, "Too large to be judged", False),
-    Word.PENDING: (503, "Waiting for a reviewer; ask again with the same request", True),
-    Word.UNAVAILABLE: (503, "The gate cannot decide safely; nobody decided anything", True),
-    Word.FAILED: (502, "Upstream could not be reached; nothing was sent", True),
-    Word.UNKNOWN: (502, "Sent, but the answer was lost; do not repeat", False),
+MAX_DETAIL: Final = 300
+"""Bytes of the detail in the `sluice-detail` header; the body has all of it."""
+
+
+class Told(NamedTuple):
+    """How a refusal is told: the HTTP status, its title, and whether asking again may help."""
+
+    status: int
+    title: str
+    retry: bool
+
+
+REFUSALS: Final[dict[Word, Told]] = {
+    Word.REFUSED: Told(403, "Refused by policy", False),
+    Word.DENIED: Told(403, "Refused by a reviewer", False),
+    Word.EXPIRED: Told(403, "Nobody answered in time; no person decided", False),
+    Word.UNATTENDED: Told(403, "Nobody is there to decide", False),
+    Word.UNREADABLE: Told(400, "Malformed or ambiguous request", False),
+    Word.TOO_LARGE: Told(413, "Too large to be judged", False),
+    Word.PENDING: Told(503, "Waiting for a reviewer; ask again with the same request", True),
+    Word.UNAVAILABLE: Told(503, "The gate cannot decide safely; nobody decided anything", True),
+    Word.FAILED: Told(502, "Upstream could not be reached; nothing was sent", True),
+    Word.UNKNOWN: Told(502, "Sent, but the answer was lost; do not repeat", False),
     # An agent that has gone, or was cut off by a restart, reads neither of these; they are
     # here so that no word is without an answer that refuses.
-    Word.ABANDONED: (503, "The agent left while waiting", True),
-    Word.CUT_OFF: (503, "The gate cannot decide safely; nobody decided anything", True),
+    Word.ABANDONED: Told(503, "The agent left while waiting", True),
+    Word.CUT_OFF: Told(503, "The gate cannot decide safely; nobody decided anything", True),
 }
 
 
@@ -101,15 +112,14 @@ class Decision:
 
     def answer(self) -> Answer:
         """The refusal that the agent gets; asking it of a decision that opens is a bug."""
-        status, title, retry = _ANSWERS[self.word]
+        status, title, retry = REFUSALS[self.word]
         if self.status is not None:
             status = self.status
         problem: dict[str, object] = {
             "type": "about:blank",
             "title": title,
             "status": status,
-            # A reviewer's bytes that are no text would make JSON that strict parsers refuse.
-            "detail": (self.detail or title).encode("utf-8", "backslashreplace").decode(),
+            "detail": sayable(self.detail or title),
             "decision": str(self.word),
         }
         if self.rule:
@@ -118,14 +128,32 @@ class Decision:
             problem["hold"] = self.hold
         problem["retry"] = retry
         body = json.dumps(problem, ensure_ascii=True).encode() + b"\n"
-        headers = (
+        headers: tuple[tuple[bytes, bytes], ...] = (
             (b"content-type", b"application/problem+json"),
             (b"content-length", b"%d" % len(body)),
             (b"cache-control", b"no-store"),
             (b"x-should-retry", b"true" if retry else b"false"),
             (b"sluice-decision", str(self.word).encode()),
+            # Beside the body, because not every SDK shows that.
+            (b"sluice-detail", _in_a_header(self.detail or title)),
         )
+        if self.hold:
+            headers = (*headers, (b"sluice-hold", self.hold.encode("ascii", "backslashreplace")))
         return Answer(status, headers, body)
+
+
+def sayable(text: str) -> str:
+    """A text without what makes JSON that strict parsers refuse: a reviewer's bytes may be no text."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _in_a_header(text: str) -> bytes:
+    """A text as a header's value: one line of printable ASCII, anything else as its code."""
+    line = " ".join(text.split())
+    coded = line.encode("ascii", "backslashreplace").decode()
+    printable = "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in coded)
+    cut = printable if len(printable) <= MAX_DETAIL else f"{printable[: MAX_DETAIL - 3].rstrip()}..."
+    return cut.encode("ascii")
 
 
 class Happened(StrEnum):

@@ -17,7 +17,7 @@ FLOORS = (
     {"chain", "merkle", "note", "redact", "decision"},
     {"decode"},
     {"policy", "hold", "ledger", "awsmodels"},
-    {"wire", "reviewers", "records", "replay", "changes", "state", "config"},
+    {"wire", "reviewers", "records", "replay", "changes", "state", "config", "about", "report"},
     {"render", "approvals", "witness"},
     {"admission", "reload"},
     {"desk", "gate", "control"},
@@ -46,6 +46,7 @@ PURE = {
     "replay",
     "changes",
     "reviewers",
+    "about",
 }
 IMPURE_MODULES = {
     "os",

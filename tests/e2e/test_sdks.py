@@ -67,7 +67,9 @@ for to in ("one@example.com", "two@example.com"):
 
 BOTO3_AGENT = """
 import boto3
-READ = lambda error: error.response["ResponseMetadata"]["HTTPHeaders"]["sluice-decision"]
+def READ(error):
+    headers = error.response["ResponseMetadata"]["HTTPHeaders"]
+    return f"{headers['sluice-decision']}: {headers['sluice-detail']}"
 s3 = boto3.client(
     "s3", region_name="us-east-1", aws_access_key_id="AKIA" + "0" * 16, aws_secret_access_key="0" * 40
 )
@@ -185,13 +187,13 @@ def test_sendgrid_mails_once_with_a_yes_and_never_with_a_no(
 
 @pytest.mark.parametrize("agent", [BOTO3_AGENT], indirect=True, ids=["boto3"])
 def test_boto3_uploads_and_deletes_only_what_was_approved(gate: Gate, agent: Agent) -> None:
-    """boto3 shows no body that is not AWS's own, so the decision is read from the headers."""
+    """boto3 shows no body that is not AWS's own, so the decision and its reason are read from the headers."""
     bucket = s3_backends["123456789012"]["aws"].buckets["backups"]
     assert agent.said() == {"answer": 0}
     assert "answer" in agent.said()
     assert "answer" in agent.said()
-    answer(gate, "/one", "s3-deletes", False)
-    assert agent.said() == {"raised": "ClientError", "says": "denied"}
+    answer(gate, "/one", "s3-deletes", False, "backups stay")
+    assert agent.said() == {"raised": "ClientError", "says": "denied: backups stay"}
     answer(gate, "/two", "s3-deletes", True)
     assert "answer" in agent.said()
     assert agent.said() == {"answer": 1}
