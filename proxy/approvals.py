@@ -15,7 +15,7 @@ from typing import Final
 
 from proxy.action import Action
 from proxy.errors import Exit, SluiceError, fail
-from proxy.hold import Event, Hold, Review
+from proxy.hold import Event, Hold, Review, gone
 from proxy.policy.verdict import Verdict
 
 # Settled holds stay findable for a while, so that a reviewer who is late is told how it ended.
@@ -102,10 +102,23 @@ class Approvals:
             deadline=min(kept.deadline, self._clock() + verdict.timeout),
         )
         waiting.hold = _bare(hold)
-        waiting.timer.cancel()
-        left = max(0.0, hold.deadline - self._clock())
-        waiting.timer = asyncio.get_running_loop().call_later(left, self._expire, id)
+        self._rewind(waiting)
         self._tell("reviewed", hold)
+
+    def _rewind(self, waiting: _Waiting) -> None:
+        waiting.timer.cancel()
+        left = max(0.0, waiting.hold.deadline - self._clock())
+        waiting.timer = asyncio.get_running_loop().call_later(left, self._expire, waiting.hold.id)
+
+    def extend(self, id: str, seconds: float) -> Hold:
+        """Give an open hold so much longer; raises GoneError where it has ended."""
+        waiting = self._waiting.get(id)
+        if waiting is None:
+            raise gone(self.get(id))
+        waiting.hold = replace(waiting.hold, deadline=waiting.hold.deadline + seconds)
+        self._rewind(waiting)
+        self._tell("reviewed", waiting.hold)
+        return waiting.hold
 
     def get(self, id: str) -> Hold:
         """A hold by its whole id, waiting or ended."""

@@ -19,7 +19,7 @@ from proxy.errors import Exit, fail
 from proxy.hold import Hold, Reviewer
 from proxy.redact import redact
 from proxy.reload import Reload
-from proxy.wire import Change, HoldView, ReviewView, Snapshot, Status
+from proxy.wire import Call, Change, Desk, HoldView, ReviewView, Snapshot, Status, Verb
 
 _REMEMBERED: Final = 500
 _BACKLOG: Final = 5_000
@@ -130,7 +130,7 @@ class Board:
             self._readers.discard(reader)
 
 
-class LocalDesk:
+class LocalDesk(Desk):
     """
     The desk as one reviewer sees it; implements `proxy.wire.Desk`.
 
@@ -150,48 +150,54 @@ class LocalDesk:
         """The desk now."""
         return self._board.snapshot()
 
-    async def show(self, prefix: str) -> HoldView:
-        """One hold, whole."""
-        return self._board.whole(prefix)
+    async def take(self, call: Call) -> HoldView | Status:
+        """Do what one call asks, in this reviewer's name."""
+        match call.verb:
+            case Verb.SHOW:
+                return self._board.whole(call.prefix)
+            case Verb.REVIEW:
+                return await self._review(call)
+            case Verb.EXTEND:
+                return self._extend(call)
+            case Verb.STATUS:
+                return self._board.status()
+            case Verb.PAUSE:
+                self._board.admission.pause(call.agent, self._reviewer.name)
+            case Verb.RESUME:
+                self._board.admission.resume(call.agent, self._reviewer.name)
+            case Verb.ACCEPT:
+                self._accept(call.policy)
+            case Verb.ERASE:
+                await self._erase(call)
+            case Verb.UNLOCK:
+                self._unlock()
+            case Verb.RUN_GOODBYE | Verb.RUN_HELLO | Verb.CHANGES | Verb.SNAPSHOT:
+                raise fail(f"{call.verb} cannot be asked here")
+        self._board.status_changed()
+        return self._board.status()
 
-    async def review(
-        self, prefix: str, *, approves: bool, reason: str = "", digest: str | None = None
-    ) -> HoldView:
-        """Answer a hold; returns it once the answer is on disk."""
-        seen = None if digest is None else _digest(digest)
+    async def _review(self, call: Call) -> HoldView:
+        seen = None if call.digest is None else _digest(call.digest)
         hold = await self._board.admission.review(
-            prefix, self._reviewer, approves=approves, reason=reason, seen=seen
+            call.prefix, self._reviewer, approves=call.approves, reason=call.reason, seen=seen
         )
         return self._board.view(hold)
 
-    async def pause(self, agent: str | None = None) -> Status:
-        """Refuse everything (of one agent)."""
-        self._board.admission.pause(agent, self._reviewer.name)
-        self._board.status_changed()
-        return self._board.status()
+    def _extend(self, call: Call) -> HoldView:
+        hold = self._board.admission.extend(call.prefix, self._reviewer, call.seconds)
+        return self._board.view(hold)
 
-    async def resume(self, agent: str | None = None) -> Status:
-        """End a pause."""
-        self._board.admission.resume(agent, self._reviewer.name)
-        self._board.status_changed()
-        return self._board.status()
-
-    async def accept(self, policy: str | None = None) -> Status:
-        """Take the changed policy."""
+    def _accept(self, policy: str | None) -> None:
         if self._board.reload is None:
             raise fail("this gate does not watch its policy", exit=Exit.NO)
         self._board.reload.accept(self._reviewer.name, policy)
-        return self._board.status()
 
-    async def erase(self, prefix: str, reason: str) -> Status:
-        """Erase what lies beside the entries of one hold."""
+    async def _erase(self, call: Call) -> None:
         if self._board.erase is None:
             raise fail("this gate keeps no payloads", exit=Exit.NO)
-        await self._board.erase(prefix, reason, self._reviewer.name)
-        return self._board.status()
+        await self._board.erase(call.prefix, call.reason, self._reviewer.name)
 
-    async def unlock(self) -> Status:
-        """Take decisions again."""
+    def _unlock(self) -> None:
         if self._lift is None:
             raise fail(
                 "only the console of sluice up can lift this",
@@ -200,8 +206,6 @@ class LocalDesk:
                 exit=Exit.NO,
             )
         self._lift()
-        self._board.status_changed()
-        return self._board.status()
 
 
 def _digest(text: str) -> bytes:

@@ -125,12 +125,7 @@ class Hold:
         if review.digest != self.digest:
             raise _no(f"hold {self.id[:6]} is not for the request that you saw", "look at it again")
         with_it = replace(self, reviews=(*self.reviews, review), by=(*self.by, review.reviewer.name))
-        if not may_answer(self.verdict.demands, review.reviewer):
-            groups = sorted({name for demand in self.verdict.demands for name in demand.reviewers})
-            raise _no(
-                f"hold {self.id[:6]} needs a reviewer of {' or '.join(groups)}, and you are not one",
-                "ask one of them, or name yourself in reviewers.yaml",
-            )
+        self.check_reviewer(review.reviewer)
         if not review.approves:
             return replace(with_it.on(Event.DENY, review.reason), by=(review.reviewer.name,))
         if any(seen.reviewer.person == review.reviewer.person for seen in self.reviews):
@@ -138,6 +133,15 @@ class Hold:
         if unmet(self.verdict.demands, with_it.reviews):
             return with_it
         return with_it.on(Event.APPROVE, review.reason)
+
+    def check_reviewer(self, reviewer: Reviewer) -> None:
+        """Raise where none of the demands is this person's to answer."""
+        if not may_answer(self.verdict.demands, reviewer):
+            groups = sorted({name for demand in self.verdict.demands for name in demand.reviewers})
+            raise _no(
+                f"hold {self.id[:6]} needs a reviewer of {' or '.join(groups)}, and you are not one",
+                "ask one of them, or name yourself in reviewers.yaml",
+            )
 
     @property
     def approvals_needed(self) -> int:

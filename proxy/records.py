@@ -249,6 +249,11 @@ def reviewed(hold: Hold, review: Review) -> Draft:
     return Draft("reviewed", fields, digest=review.digest)
 
 
+def extended(hold: Hold, by: str) -> Draft:
+    """A reviewer gave a hold more time."""
+    return Draft("extended", {"hold": hold.id, "deadline": iso(hold.deadline), "by": cut(by, 200)})
+
+
 def outcome(id: str, decision: Decision, outcome: Outcome) -> Draft:
     """What happened upstream after a decision that opened."""
     fields: dict[str, object] = {

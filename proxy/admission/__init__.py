@@ -29,6 +29,8 @@ from proxy.policy.verdict import Effect
 log = logging.getLogger("sluice")
 
 _AGENT: Final = re.compile(r"uid:[!-~]{1,200}")
+LONGEST_EXTENSION: Final = 24 * 60 * 60
+"""Seconds that a reviewer may add to a deadline at once."""
 _CANNOT_WRITE: Final = "the ledger cannot be written"
 
 
@@ -148,6 +150,21 @@ class Admission:
                 f"hold {hold.id[:6]} ended as {word} at the same moment: nothing was sent", exit=Exit.NO
             )
         return self.approvals.get(hold.id)
+
+    def extend(self, prefix: str, reviewer: Reviewer, seconds: int) -> Hold:
+        """
+        Give a hold more time, in one reviewer's name.
+
+        Raises SluiceError (exit 1) where it has ended, is not this person's to answer, or the
+        time is not between a second and a day.
+        """
+        hold = self.approvals.find(prefix)
+        if not 1 <= seconds <= LONGEST_EXTENSION:
+            raise fail(f"{seconds} seconds cannot be added", fix="between 1s and 24h", exit=Exit.NO)
+        hold.check_reviewer(reviewer)
+        hold = self.approvals.extend(hold.id, seconds)
+        self.ledger.note(records.extended(hold, reviewer.name))
+        return hold
 
     def pause(self, agent: str | None, by: str) -> None:
         """

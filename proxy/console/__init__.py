@@ -21,7 +21,7 @@ from proxy.console.keys import Keys
 from proxy.console.scene import Scene
 from proxy.console.terminal import Terminal
 from proxy.errors import SluiceError
-from proxy.wire import Call, Desk, HoldView, Snapshot, Status, Verb
+from proxy.wire import Call, Desk, Snapshot, Status, Verb
 
 _TICK: Final = 1.0
 _BREATH: Final = 0.02
@@ -176,7 +176,7 @@ class _Console:
 
     async def _said(self, call: Call) -> str:
         assert self._scene is not None
-        answer = await _asked(self._desk, call)
+        answer = await self._desk.take(call)
         if isinstance(answer, Status):
             self._scene.status = answer
             return ""
@@ -222,26 +222,6 @@ class _Console:
         if self._scene is not None and self._drawing is not None:
             self._scene.drawn(self._drawing, self._loop.time())
         self._drawing = None
-
-
-async def _asked(desk: Desk, call: Call) -> HoldView | Status:
-    match call.verb:
-        case Verb.SHOW:
-            return await desk.show(call.prefix)
-        case Verb.REVIEW:
-            return await desk.review(
-                call.prefix, approves=call.approves, reason=call.reason, digest=call.digest
-            )
-        case Verb.PAUSE:
-            return await desk.pause(call.agent)
-        case Verb.RESUME:
-            return await desk.resume(call.agent)
-        case Verb.ACCEPT:
-            return await desk.accept(call.policy)
-        case Verb.UNLOCK:
-            return await desk.unlock()
-        case _:
-            raise AssertionError(f"no key asks {call.verb}")
 
 
 @contextmanager

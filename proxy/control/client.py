@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +15,7 @@ from proxy.wire import (
     LINE_LIMIT,
     Call,
     Change,
+    Desk,
     Failure,
     HoldView,
     Listing,
@@ -24,6 +25,7 @@ from proxy.wire import (
     Verb,
     decode,
     encode,
+    strange,
 )
 
 ANSWER: Final = 60.0
@@ -66,7 +68,7 @@ class Wire:
 
 
 @dataclass(frozen=True, slots=True)
-class ControlDesk:
+class ControlDesk(Desk):
     """
     The desk of the gate that listens at `path`, for the reviewer called `name`.
 
@@ -95,45 +97,14 @@ class ControlDesk:
             await wire.ask(Call(Verb.SNAPSHOT, self.name))
             return await wire.snapshot()
 
-    async def status(self) -> Status:
-        """The gate at a glance; the one thing that a `sluice run` may ask."""
-        return _of(Status, await self._asked(Call(Verb.STATUS, self.name)))
-
-    async def show(self, prefix: str) -> HoldView:
-        """As `Desk.show`."""
-        return _of(HoldView, await self._asked(Call(Verb.SHOW, self.name, prefix=prefix)))
-
-    async def review(
-        self, prefix: str, *, approves: bool, reason: str = "", digest: str | None = None
-    ) -> HoldView:
-        """As `Desk.review`."""
-        call = Call(Verb.REVIEW, self.name, prefix=prefix, approves=approves, reason=reason, digest=digest)
-        return _of(HoldView, await self._asked(call))
-
-    async def pause(self, agent: str | None = None) -> Status:
-        """As `Desk.pause`."""
-        return _of(Status, await self._asked(Call(Verb.PAUSE, self.name, agent=agent)))
-
-    async def resume(self, agent: str | None = None) -> Status:
-        """As `Desk.resume`."""
-        return _of(Status, await self._asked(Call(Verb.RESUME, self.name, agent=agent)))
-
-    async def accept(self, policy: str | None = None) -> Status:
-        """As `Desk.accept`."""
-        return _of(Status, await self._asked(Call(Verb.ACCEPT, self.name, policy=policy)))
-
-    async def erase(self, prefix: str, reason: str) -> Status:
-        """As `Desk.erase`."""
-        return _of(Status, await self._asked(Call(Verb.ERASE, self.name, prefix=prefix, reason=reason)))
-
-    async def unlock(self) -> Status:
-        """Always refused: the gate is unlocked at its own console alone."""
-        return _of(Status, await self._asked(Call(Verb.UNLOCK, self.name)))
-
-    async def _asked(self, call: Call) -> Message:
+    async def take(self, call: Call) -> HoldView | Status:
+        """As `Desk.take`, on a connection of its own."""
         async with connected(self.path) as wire:
-            await wire.ask(call)
-            return await wire.read()
+            await wire.ask(replace(call, name=self.name))
+            answer = await wire.read()
+        if not isinstance(answer, HoldView | Status):
+            raise strange()
+        return answer
 
 
 class GuardedRun:
@@ -189,7 +160,7 @@ async def connected(path: Path) -> AsyncIterator[Wire]:
 
 def _of[T: Message](type_: type[T], message: Message) -> T:
     if not isinstance(message, type_):
-        raise fail("the gate answered something else than was asked", exit=Exit.UNREACHABLE)
+        raise strange()
     return message
 
 

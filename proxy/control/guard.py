@@ -127,6 +127,8 @@ def opens(call: Call) -> bool:
             return call.approves
         case Verb.ACCEPT | Verb.RESUME | Verb.UNLOCK | Verb.ERASE:
             return True  # an erasure lets nothing through, and is as little an agent's to ask for
+        case Verb.EXTEND:
+            return True  # silence would have refused
         case Verb.CHANGES | Verb.SNAPSHOT | Verb.STATUS | Verb.SHOW | Verb.PAUSE:
             return False
         case Verb.RUN_HELLO | Verb.RUN_GOODBYE:

@@ -30,9 +30,7 @@ from proxy.wire import (
     Call,
     Desk,
     Failure,
-    HoldView,
     Snapshot,
-    Status,
     Verb,
     decode,
     encode,
@@ -143,7 +141,6 @@ class ControlServer:
         client = Client(kernel.peer_of(writer.get_extra_info("socket")), reader, writer)
         try:
             await self._answer(client)
-            await client.send(b"")
         except OSError:
             writer.transport.abort()  # gone, or does not read: nobody to tell, nothing to keep for it
         finally:
@@ -158,6 +155,7 @@ class ControlServer:
             call = await client.call()
             self._guard.check(client.peer, call)
             await self._take(client, call)
+            await client.send(b"")
         except SluiceError as error:
             await self._refuse(client, Failure(error.exit, error.problems))
         except OSError:
@@ -194,7 +192,7 @@ class ControlServer:
             case Verb.RUN_HELLO:
                 await self._attend(client, desk)
             case _:
-                await client.send(encode(await _asked(desk, call)))
+                await client.send(encode(await desk.take(call)))
 
     async def _attend(self, client: Client, desk: Desk) -> None:
         """Guard a `sluice run` until it says goodbye; anything else that ends this locks the desk."""
@@ -210,28 +208,6 @@ class ControlServer:
         finally:
             self._guard.lose(root)
         await client.send(encode((await desk.snapshot()).status))
-
-
-async def _asked(desk: Desk, call: Call) -> HoldView | Status:
-    match call.verb:
-        case Verb.STATUS:
-            return (await desk.snapshot()).status
-        case Verb.SHOW:
-            return await desk.show(call.prefix)
-        case Verb.REVIEW:
-            return await desk.review(
-                call.prefix, approves=call.approves, reason=call.reason, digest=call.digest
-            )
-        case Verb.PAUSE:
-            return await desk.pause(call.agent)
-        case Verb.RESUME:
-            return await desk.resume(call.agent)
-        case Verb.ACCEPT:
-            return await desk.accept(call.policy)
-        case Verb.ERASE:
-            return await desk.erase(call.prefix, call.reason)
-        case Verb.UNLOCK | Verb.RUN_GOODBYE | Verb.RUN_HELLO | Verb.CHANGES | Verb.SNAPSHOT:
-            raise fail(f"{call.verb} cannot be asked here")
 
 
 async def _until_left(client: Client, desk: Desk) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from proxy.errors import Exit, fail
 from proxy.hold import Reviewer
-from proxy.wire import Change, HoldView, ReviewView, Snapshot, Status
+from proxy.wire import Call, Change, Desk, HoldView, ReviewView, Snapshot, Status, Verb
 
 
 def hold_view(number: int = 1, **changes: object) -> HoldView:
@@ -37,7 +37,7 @@ def hold_view(number: int = 1, **changes: object) -> HoldView:
 
 
 @dataclass
-class MemoryDesk:
+class MemoryDesk(Desk):
     """Holds, what happened to them, and who asked; `ask` gives the desk of one reviewer."""
 
     reviewer: Reviewer = field(default_factory=lambda: Reviewer("uid:0", "ada"))
@@ -89,43 +89,55 @@ class MemoryDesk:
         listed = tuple(replace(view, headers=(), body="") for view in waiting)
         return Snapshot(replace(self.status), listed)
 
-    async def show(self, prefix: str) -> HoldView:
+    async def take(self, call: Call) -> HoldView | Status:
+        match call.verb:
+            case Verb.SHOW:
+                return self._found(call.prefix)
+            case Verb.REVIEW:
+                return await self._reviewed(call)
+            case Verb.PAUSE:
+                self.calls.append(("pause", call.agent))
+                return self.now(paused=(call.agent or "*",))
+            case Verb.RESUME:
+                self.calls.append(("resume", call.agent))
+                return self.now(paused=())
+            case Verb.ACCEPT:
+                self.calls.append(("accept", call.policy))
+                return self.now(policy_change="", policy_next="", policy=call.policy or "")
+            case Verb.ERASE:
+                self.calls.append(("erase", call.prefix, call.reason))
+                return self.now()
+            case Verb.EXTEND:
+                self.calls.append(("extend", call.prefix, call.seconds))
+                view = self._found(call.prefix)
+                self.holds[view.id] = replace(view, deadline=view.deadline + call.seconds)
+                self.tell(Change("reviewed", hold=self.holds[view.id]))
+                return self.holds[view.id]
+            case Verb.UNLOCK:
+                self.calls.append(("unlock",))
+                return self.now(locked="")
+            case Verb.STATUS:
+                return replace(self.status)
+            case _:
+                raise fail(f"{call.verb} cannot be asked here")
+
+    def _found(self, prefix: str) -> HoldView:
         found = [view for key, view in self.holds.items() if key.startswith(prefix)]
         if len(found) != 1:
             raise fail(f"no hold '{prefix}'", exit=Exit.NO)
         return found[0]
 
-    async def review(
-        self, prefix: str, *, approves: bool, reason: str = "", digest: str | None = None
-    ) -> HoldView:
+    async def _reviewed(self, call: Call) -> HoldView:
         if self.gate is not None:
             await self.gate.wait()
-        view = await self.show(prefix)
+        view = self._found(call.prefix)
         if view.state != "pending":
             raise fail(f"hold {view.id[:6]} is gone: {view.state}", exit=Exit.NO)
-        if digest not in (None, view.digest):
+        if call.digest not in (None, view.digest):
             raise fail(f"hold {view.id[:6]} is not for the request that you saw", exit=Exit.NO)
-        self.calls.append(("approve" if approves else "deny", view.id, reason, digest, self.reviewer))
-        review = ReviewView(self.reviewer.name, approves, time.time(), reason)
+        answer = "approve" if call.approves else "deny"
+        self.calls.append((answer, view.id, call.reason, call.digest, self.reviewer))
+        review = ReviewView(self.reviewer.name, call.approves, time.time(), call.reason)
         self.holds[view.id] = replace(view, reviews=(*view.reviews, review))
-        return self.settle(view.id, "approved" if approves else "denied", reason, (self.reviewer.name,))
-
-    async def pause(self, agent: str | None = None) -> Status:
-        self.calls.append(("pause", agent))
-        return self.now(paused=(agent or "*",))
-
-    async def resume(self, agent: str | None = None) -> Status:
-        self.calls.append(("resume", agent))
-        return self.now(paused=())
-
-    async def accept(self, policy: str | None = None) -> Status:
-        self.calls.append(("accept", policy))
-        return self.now(policy_change="", policy_next="", policy=policy or "")
-
-    async def erase(self, prefix: str, reason: str) -> Status:
-        self.calls.append(("erase", prefix, reason))
-        return self.now()
-
-    async def unlock(self) -> Status:
-        self.calls.append(("unlock",))
-        return self.now(locked="")
+        ended = "approved" if call.approves else "denied"
+        return self.settle(view.id, ended, call.reason, (self.reviewer.name,))

@@ -276,7 +276,7 @@ async def test_a_bug_in_the_desk_is_an_answer_that_says_nothing_of_it(tmp_path, 
         def ask(self, reviewer):
             return self
 
-        async def pause(self, agent=None):
+        async def take(self, call):
             raise RuntimeError("secret detail")
 
     async with serving(tmp_path, Broken()) as (_, _, client):

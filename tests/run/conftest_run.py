@@ -15,7 +15,7 @@ import pytest
 from proxy.control import ControlServer, Guard
 from proxy.demo.authority import Authority
 from proxy.reviewers import Reviewers
-from proxy.wire import Change, HoldView, Snapshot, Status
+from proxy.wire import Call, Change, Desk, HoldView, Snapshot, Status, Verb
 
 DEADLINE = 20.0
 PROXY = "http://127.0.0.1:9"
@@ -42,7 +42,7 @@ def one_hold() -> HoldView:
 
 
 @dataclass
-class OneHold:
+class OneHold(Desk):
     """A desk with one hold that any reviewer may answer; it remembers the answers."""
 
     answers: list[bool] = field(default_factory=list)
@@ -53,22 +53,15 @@ class OneHold:
     async def snapshot(self) -> Snapshot:
         return Snapshot(Status(proxy=PROXY, policy=POLICY), (one_hold(),))
 
-    async def show(self, prefix: str) -> HoldView:
-        return one_hold()
-
-    async def review(
-        self, prefix: str, *, approves: bool, reason: str = "", digest: str | None = None
-    ) -> HoldView:
-        self.answers.append(approves)
-        return replace(one_hold(), state="approved")
-
-    async def _status(self, *_: Any) -> Status:
-        return (await self.snapshot()).status
-
-    pause = resume = accept = _status
-
-    async def unlock(self) -> Status:
-        return await self._status()
+    async def take(self, call: Call) -> HoldView | Status:
+        match call.verb:
+            case Verb.SHOW:
+                return one_hold()
+            case Verb.REVIEW:
+                self.answers.append(call.approves)
+                return replace(one_hold(), state="approved")
+            case _:
+                return (await self.snapshot()).status
 
 
 @dataclass

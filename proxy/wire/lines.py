@@ -1,244 +1,23 @@
 """
-What a reviewer sees and does, as values: the same in the console, over the control socket,
-and in `--json`.
+The lines of the control socket: bytes to values and back.
 
-Text in these values is what the agent wrote, secrets removed but not yet made safe for a
-terminal: `proxy.render` escapes it at the last moment, in one place.
-
-At the end: the lines of the control socket. A message is one JSON object on one line; what is
-not exactly one of ours is an error, never a guess.
+A message is one JSON object on one line; what is not exactly one of ours is an error, never a guess.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from functools import cache
 from types import NoneType, UnionType
-from typing import Any, Final, Protocol, get_args, get_origin, get_type_hints
+from typing import Any, Final, get_args, get_origin, get_type_hints
 
-from proxy.errors import Exit, Problem, SluiceError, fail
-
-
-@dataclass(frozen=True, slots=True)
-class ReviewView:
-    """One answer so far: who, what, when (Unix seconds), why."""
-
-    reviewer: str
-    approves: bool
-    time: float
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class HoldView:
-    """
-    A hold as people see it (`sluice holds --json` has these names).
-
-    `opened` and `deadline` are Unix time in seconds; over the wire and in JSON they are
-    RFC 3339 in UTC. `digest` is hex. `show` maps a field's name to its values as text.
-    `state` is a word of `proxy.hold.State`; `cause` and `by` say how a settled one ended.
-    `blast` says how far it reaches: ``recipients``, ``records``, ``amount``, ``currency``, as far
-    as anything says so; `first_seen` which of host, operation, recipient and credential this
-    agent has not used before. Both are as they were when the hold opened.
-    `headers` and `body` are empty but in the whole view (`Desk.show`); `body_note` says what
-    of the body is not shown and why.
-    """
-
-    id: str
-    rule: str
-    rules: tuple[str, ...]
-    why: str
-    agent: str
-    method: str
-    url: str
-    operation: str
-    says: str
-    show: Mapping[str, tuple[str, ...]]
-    digest: str
-    opened: float
-    deadline: float
-    approvals_needed: int
-    reviews: tuple[ReviewView, ...] = ()
-    attempts: int = 1
-    agent_waiting: bool = True
-    state: str = "pending"
-    cause: str = ""
-    by: tuple[str, ...] = ()
-    tier: str = "medium"
-    reversible: bool | None = None
-    unknown: tuple[str, ...] = ()
-    reviewers: tuple[str, ...] = ()
-    blast: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    first_seen: tuple[str, ...] = ()
-    headers: tuple[tuple[str, str], ...] = ()
-    body: str = ""
-    body_note: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """
-    The gate at a glance.
-
-    `locked` says why no decision is taken, empty where one is (a `sluice run` that ended
-    without goodbye). `policy_change` is the difference of a changed policy that waits to be
-    taken and `policy_next` its digest (hex), `policy_error` the problems of one that does not
-    load; all empty otherwise.
-    `paused` names the agents that are paused, ``*`` for all. `witness_error` says which witnesses
-    do not keep what they are sent.
-    """
-
-    proxy: str
-    policy: str
-    shadow: bool = False
-    paused: tuple[str, ...] = ()
-    locked: str = ""
-    policy_change: str = ""
-    policy_next: str = ""
-    policy_error: str = ""
-    allowed: int = 0
-    held: int = 0
-    refused: int = 0
-    ledger_error: str = ""
-    witness_error: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """
-    Something happened at the desk.
-
-    `kind` is ``opened``, ``reviewed``, ``settled`` (with `hold`) or ``status`` (with `status`).
-    """
-
-    kind: str
-    hold: HoldView | None = None
-    status: Status | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """Everything on the desk at one moment: pending holds, oldest first, and the status."""
-
-    status: Status
-    holds: tuple[HoldView, ...] = field(default=())
-
-
-class Verb(StrEnum):
-    """What can be asked over the control socket; one call a connection, but for the last two."""
-
-    CHANGES = "changes"
-    SNAPSHOT = "snapshot"
-    STATUS = "status"
-    SHOW = "show"
-    REVIEW = "review"
-    PAUSE = "pause"
-    RESUME = "resume"
-    ACCEPT = "accept"
-    UNLOCK = "unlock"
-    ERASE = "erase"
-    RUN_HELLO = "run-hello"
-    RUN_GOODBYE = "run-goodbye"
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """
-    One question to the gate; the fields are those of the `Desk` verb of the same name.
-
-    `name` is what `--as` asked for, None for the person's first name.
-    """
-
-    verb: Verb
-    name: str | None = None
-    prefix: str = ""
-    approves: bool = False
-    reason: str = ""
-    digest: str | None = None
-    agent: str | None = None
-    policy: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """The head of a snapshot on the wire: `count` holds follow, one a line."""
-
-    status: Status
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why the answer is no: a SluiceError on its way to another process."""
-
-    exit: int
-    problems: tuple[Problem, ...]
-
-    def error(self) -> SluiceError:
-        """The error to raise where the answer arrives."""
-        return SluiceError(*self.problems, exit=Exit(self.exit))
-
-
-type Message = Call | Listing | HoldView | Status | Change | Failure
-"""Everything that crosses the control socket."""
-
-
-class Desk(Protocol):
-    """
-    What a reviewer can do, whoever carries it: in-process for the console of `up`, over the
-    control socket for `review`, `holds`, `approve` and the rest.
-
-    Every verb raises SluiceError with exit 1 where the answer is no (the hold is gone, not
-    yours to decide, the desk is locked), exit 3 where no proxy is there.
-    """
-
-    def changes(self) -> AsyncIterator[Snapshot | Change]:
-        """A Snapshot first, then every Change from that moment on, none missed between."""
-        ...
-
-    async def snapshot(self) -> Snapshot:
-        """The desk now."""
-        ...
-
-    async def show(self, prefix: str) -> HoldView:
-        """One hold, whole; `prefix` is any unique prefix of its id, settled ones for a while too."""
-        ...
-
-    async def review(
-        self, prefix: str, *, approves: bool, reason: str = "", digest: str | None = None
-    ) -> HoldView:
-        """
-        Answer a hold; returns it as it is once the answer is on disk.
-
-        With `digest` (hex) the answer counts only for exactly that request.
-        """
-        ...
-
-    async def pause(self, agent: str | None = None) -> Status:
-        """Refuse everything (of one agent) until `resume`; open holds are refused too."""
-        ...
-
-    async def resume(self, agent: str | None = None) -> Status:
-        """End a pause."""
-        ...
-
-    async def accept(self, policy: str | None = None) -> Status:
-        """Take the changed policy; with `policy` (digest, hex) only exactly that one."""
-        ...
-
-    async def erase(self, prefix: str, reason: str) -> Status:
-        """Erase what the ledger keeps beside the entries of one hold; that it was, and why, stays."""
-        ...
-
-    async def unlock(self) -> Status:
-        """Take decisions again after an agent's `sluice run` ended without goodbye (console only)."""
-        ...
-
+from proxy.errors import Problem, SluiceError, fail
+from proxy.wire.calls import Call, Failure, Listing, Message, Verb
+from proxy.wire.views import Change, HoldView, ReviewView, Snapshot, Status
 
 CALL_LIMIT: Final = 64 * 1024
 """Bytes of the longest line that the gate reads from a client, line feed included."""
@@ -263,6 +42,7 @@ _TAKES: Final[Mapping[Verb, frozenset[str]]] = {
     Verb.RESUME: frozenset({"agent"}),
     Verb.ACCEPT: frozenset({"policy"}),
     Verb.ERASE: frozenset({"prefix", "reason"}),
+    Verb.EXTEND: frozenset({"prefix", "seconds"}),
 }
 _LISTED: Final = (
     "id", "rule", "rules", "why", "agent", "method", "url", "operation", "show", "digest", "opened",

@@ -1,0 +1,161 @@
+"""
+What can be asked of a desk, and what is answered: the messages of the control socket.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from proxy.errors import Exit, Problem, SluiceError, fail
+from proxy.wire.views import Change, HoldView, Snapshot, Status
+
+
+class Verb(StrEnum):
+    """What can be asked over the control socket; one call a connection, but for the last two."""
+
+    CHANGES = "changes"
+    SNAPSHOT = "snapshot"
+    STATUS = "status"
+    SHOW = "show"
+    REVIEW = "review"
+    PAUSE = "pause"
+    RESUME = "resume"
+    ACCEPT = "accept"
+    UNLOCK = "unlock"
+    ERASE = "erase"
+    EXTEND = "extend"
+    RUN_HELLO = "run-hello"
+    RUN_GOODBYE = "run-goodbye"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """
+    One question to the gate; the fields are those of the `Desk` verb of the same name.
+
+    `name` is what `--as` asked for, None for the person's first name.
+    """
+
+    verb: Verb
+    name: str | None = None
+    prefix: str = ""
+    approves: bool = False
+    reason: str = ""
+    digest: str | None = None
+    agent: str | None = None
+    policy: str | None = None
+    seconds: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The head of a snapshot on the wire: `count` holds follow, one a line."""
+
+    status: Status
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why the answer is no: a SluiceError on its way to another process."""
+
+    exit: int
+    problems: tuple[Problem, ...]
+
+    def error(self) -> SluiceError:
+        """The error to raise where the answer arrives."""
+        return SluiceError(*self.problems, exit=Exit(self.exit))
+
+
+type Message = Call | Listing | HoldView | Status | Change | Failure
+"""Everything that crosses the control socket."""
+
+
+class Desk(Protocol):
+    """
+    What a reviewer can do, whoever carries it: in-process for the console of `up`, over the
+    control socket for `review`, `holds`, `approve` and the rest.
+
+    An implementation gives `changes`, `snapshot` and `take`; the named verbs below are spelled in
+    terms of `take`. Each raises SluiceError with exit 1 where the answer is no (the hold is gone,
+    not yours to decide, the desk is locked), exit 3 where no proxy is there.
+    """
+
+    @abstractmethod
+    def changes(self) -> AsyncIterator[Snapshot | Change]:
+        """A Snapshot first, then every Change from that moment on, none missed between."""
+        ...
+
+    @abstractmethod
+    async def snapshot(self) -> Snapshot:
+        """The desk now."""
+        ...
+
+    @abstractmethod
+    async def take(self, call: Call) -> HoldView | Status:
+        """Do what one call asks, of the verbs that are answered with one message."""
+        ...
+
+    async def status(self) -> Status:
+        """The gate at a glance; the one thing that a `sluice run` may ask."""
+        return _status(await self.take(Call(Verb.STATUS)))
+
+    async def show(self, prefix: str) -> HoldView:
+        """One hold, whole; `prefix` is any unique prefix of its id, settled ones for a while too."""
+        return _hold(await self.take(Call(Verb.SHOW, prefix=prefix)))
+
+    async def review(
+        self, prefix: str, *, approves: bool, reason: str = "", digest: str | None = None
+    ) -> HoldView:
+        """
+        Answer a hold; returns it as it is once the answer is on disk.
+
+        With `digest` (hex) the answer counts only for exactly that request.
+        """
+        call = Call(Verb.REVIEW, prefix=prefix, approves=approves, reason=reason, digest=digest)
+        return _hold(await self.take(call))
+
+    async def pause(self, agent: str | None = None) -> Status:
+        """Refuse everything (of one agent) until `resume`; open holds are refused too."""
+        return _status(await self.take(Call(Verb.PAUSE, agent=agent)))
+
+    async def resume(self, agent: str | None = None) -> Status:
+        """End a pause."""
+        return _status(await self.take(Call(Verb.RESUME, agent=agent)))
+
+    async def accept(self, policy: str | None = None) -> Status:
+        """Take the changed policy; with `policy` (digest, hex) only exactly that one."""
+        return _status(await self.take(Call(Verb.ACCEPT, policy=policy)))
+
+    async def erase(self, prefix: str, reason: str) -> Status:
+        """Erase what the ledger keeps beside the entries of one hold; that it was, and why, stays."""
+        return _status(await self.take(Call(Verb.ERASE, prefix=prefix, reason=reason)))
+
+    async def extend(self, prefix: str, seconds: int) -> HoldView:
+        """Give a hold so many seconds more until it expires."""
+        return _hold(await self.take(Call(Verb.EXTEND, prefix=prefix, seconds=seconds)))
+
+    async def unlock(self) -> Status:
+        """Take decisions again after an agent's `sluice run` ended without goodbye (console only)."""
+        return _status(await self.take(Call(Verb.UNLOCK)))
+
+
+def _hold(answer: HoldView | Status) -> HoldView:
+    if not isinstance(answer, HoldView):
+        raise strange()
+    return answer
+
+
+def _status(answer: HoldView | Status) -> Status:
+    if not isinstance(answer, Status):
+        raise strange()
+    return answer
+
+
+def strange() -> SluiceError:
+    """The two ends do not mean the same by a call."""
+    return fail("the gate answered something else than was asked", exit=Exit.UNREACHABLE)

@@ -1,0 +1,116 @@
+"""
+What a reviewer sees, as values: the same in the console, over the control socket, and in `--json`.
+
+Text in these values is what the agent wrote, secrets removed but not yet made safe for a
+terminal: `proxy.render` escapes it at the last moment, in one place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewView:
+    """One answer so far: who, what, when (Unix seconds), why."""
+
+    reviewer: str
+    approves: bool
+    time: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class HoldView:
+    """
+    A hold as people see it (`sluice holds --json` has these names).
+
+    `opened` and `deadline` are Unix time in seconds; over the wire and in JSON they are
+    RFC 3339 in UTC. `digest` is hex. `show` maps a field's name to its values as text.
+    `state` is a word of `proxy.hold.State`; `cause` and `by` say how a settled one ended.
+    `blast` says how far it reaches: ``recipients``, ``records``, ``amount``, ``currency``, as far
+    as anything says so; `first_seen` which of host, operation, recipient and credential this
+    agent has not used before. Both are as they were when the hold opened.
+    `headers` and `body` are empty but in the whole view (`Desk.show`); `body_note` says what
+    of the body is not shown and why.
+    """
+
+    id: str
+    rule: str
+    rules: tuple[str, ...]
+    why: str
+    agent: str
+    method: str
+    url: str
+    operation: str
+    says: str
+    show: Mapping[str, tuple[str, ...]]
+    digest: str
+    opened: float
+    deadline: float
+    approvals_needed: int
+    reviews: tuple[ReviewView, ...] = ()
+    attempts: int = 1
+    agent_waiting: bool = True
+    state: str = "pending"
+    cause: str = ""
+    by: tuple[str, ...] = ()
+    tier: str = "medium"
+    reversible: bool | None = None
+    unknown: tuple[str, ...] = ()
+    reviewers: tuple[str, ...] = ()
+    blast: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    first_seen: tuple[str, ...] = ()
+    headers: tuple[tuple[str, str], ...] = ()
+    body: str = ""
+    body_note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """
+    The gate at a glance.
+
+    `locked` says why no decision is taken, empty where one is (a `sluice run` that ended
+    without goodbye). `policy_change` is the difference of a changed policy that waits to be
+    taken and `policy_next` its digest (hex), `policy_error` the problems of one that does not
+    load; all empty otherwise.
+    `paused` names the agents that are paused, ``*`` for all. `witness_error` says which witnesses
+    do not keep what they are sent.
+    """
+
+    proxy: str
+    policy: str
+    shadow: bool = False
+    paused: tuple[str, ...] = ()
+    locked: str = ""
+    policy_change: str = ""
+    policy_next: str = ""
+    policy_error: str = ""
+    allowed: int = 0
+    held: int = 0
+    refused: int = 0
+    ledger_error: str = ""
+    witness_error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """
+    Something happened at the desk.
+
+    `kind` is ``opened``, ``reviewed``, ``settled`` (with `hold`) or ``status`` (with `status`).
+    """
+
+    kind: str
+    hold: HoldView | None = None
+    status: Status | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything on the desk at one moment: pending holds, oldest first, and the status."""
+
+    status: Status
+    holds: tuple[HoldView, ...] = field(default=())
