@@ -31,6 +31,7 @@ from proxy.gate.bodies import Memory
 from proxy.gate.dial import Dialler
 from proxy.gate.events import Await, Awaited, Relieve, Reset, Switch
 from proxy.gate.layer import HIGH_WATER, GateLayer, Opening
+from proxy.gate.pulse import Pulse
 from proxy.gate.tls import Tls
 
 if TYPE_CHECKING:
@@ -59,7 +60,11 @@ class LayerOptions:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What all connections of a gate share. `clock` is in seconds, of any origin."""
+    """
+    What all connections of a gate share.
+
+    `clock` is in seconds, of any origin; `idle` and `pulse` (between interim answers) are too.
+    """
 
     door: Door
     dialler: Dialler
@@ -67,6 +72,7 @@ class Terms:
     memory: Memory
     body_limit: int
     idle: float
+    pulse: float
     clock: Callable[[], float]
     spawn: Callable[[Coroutine[Any, Any, None]], None]
 
@@ -256,11 +262,23 @@ class AgentConnection:
                 pass
 
     async def _asked(self, command: Await) -> None:
+        pulse = None
+        if command.meanwhile is not None:
+            loop = asyncio.get_running_loop()
+            pulse = Pulse(loop, self.terms.pulse, command.meanwhile, self._interject)
         try:
             reply: tuple[Any, BaseException | None] = (await command.question, None)
         except Exception as error:
             reply = (None, error)
+        finally:
+            if pulse is not None:
+                pulse.stop()
         self.feed(Awaited(command, reply))
+
+    def _interject(self, event: io.Event) -> None:
+        # For an agent that does not read, words would pile up here.
+        if self.backlog(self._client) == 0:
+            self.feed(event)
 
     def _wake(self, command: commands.RequestWakeup) -> None:
         def wake() -> None:

@@ -49,7 +49,8 @@ class GateConfig:
     `state` is a folder that exists and is ours alone. `resolve` maps (host, port) to the address
     that is dialled instead. `upstream_ca` is a file of CAs that upstreams may present besides
     the usual ones. Sizes are in bytes, times in seconds. With `check_uid`, agents are processes
-    of our own user on this machine and nobody else is served.
+    of our own user on this machine and nobody else is served. `pulse` is between two interim
+    answers to an agent that waits, and before the first.
     """
 
     state: Path
@@ -61,6 +62,7 @@ class GateConfig:
     hold_memory: int = 256 * 1024 * 1024
     check_uid: bool = True
     idle: float = 3600.0
+    pulse: float = 2.0
     grace: float = 3.0
 
 
@@ -119,6 +121,7 @@ class Gate:
             memory=Memory(config.hold_memory),
             body_limit=config.body_limit,
             idle=config.idle,
+            pulse=config.pulse,
             clock=self._clock or loop.time,
             spawn=self._spawn,
         )

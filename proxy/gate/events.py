@@ -7,7 +7,7 @@ that someone on the way may change; bodies travel in mitmproxy's own data events
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -124,12 +124,19 @@ class Relieve(events.Event):
 
 
 class Await(commands.Command):
-    """Ask something that takes time; the layer waits, nothing else does. The reply is `Awaited`."""
+    """
+    Ask something that takes time; the layer waits, nothing else does. The reply is `Awaited`.
+
+    `meanwhile` is what the agent is told until then, one event (or None) at every beat.
+    """
 
     blocking = True
 
-    def __init__(self, question: Coroutine[Any, Any, Any]) -> None:
+    def __init__(
+        self, question: Coroutine[Any, Any, Any], meanwhile: Iterator[events.Event | None] | None = None
+    ) -> None:
         self.question = question
+        self.meanwhile = meanwhile
 
 
 @dataclass(repr=False)

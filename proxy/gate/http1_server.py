@@ -59,6 +59,7 @@ class Http1Server(HttpConnection):
         self._framed = True
         self._silent = False
         self._stays = False
+        self._told = False
         self._heard = 0
         self._lingered = 0
 
@@ -173,10 +174,15 @@ class Http1Server(HttpConnection):
             early, self.buffer = bytes(self.buffer), bytearray()
             yield commands.SendData(self.conn, b"HTTP/1.1 200 Connection established\r\n\r\n")
             yield Switch(event.address, early)
-        elif isinstance(event, Interim) and self._head and self._head.version == "HTTP/1.1":
+        elif isinstance(event, Interim) and self._may_interject():
             yield commands.SendData(self.conn, status_line(event.status, b"") + b"\r\n")
 
+    def _may_interject(self) -> bool:
+        """Whether the agent knows interim answers, and the final one has not begun."""
+        return self._head is not None and self._head.version == "HTTP/1.1" and not self._told
+
     def _answer(self, event: Answered) -> Commands[None]:
+        self._told = True
         head = self._head
         method = head.method if head else b""
         old = head is not None and head.version == "HTTP/1.0"
@@ -213,6 +219,7 @@ class Http1Server(HttpConnection):
             self.stream_id += 2
             self.state = Reading.HEAD
             self._head = None
+            self._told = False
             yield from self._read()
         elif self.state is Reading.WAIT and self._head is not None and self._body.done:
             self.state = Reading.CLOSED

@@ -121,7 +121,8 @@ class Http2Server(_Windows, _http2.Http2Server):
     def _handle_event(self, event: io.Event) -> Commands[None]:
         late = self._late.get(event.stream_id) if isinstance(event, HttpEvent) else None
         if late is not None and isinstance(event, HttpEvent):
-            late.answer.append(event)
+            if not isinstance(event, Interim):
+                late.answer.append(event)
             return
         match event:
             case Acknowledge():
@@ -163,7 +164,9 @@ class Http2Server(_Windows, _http2.Http2Server):
             yield from self._handle_event(event)
 
     def _interim(self, event: Interim) -> Commands[None]:
-        if self.is_open_for_us(event.stream_id):
+        stream = self.h2_conn.streams.get(event.stream_id)
+        answered = stream is not None and stream.state_machine.headers_sent
+        if self.is_open_for_us(event.stream_id) and not answered:
             self.h2_conn.send_headers(event.stream_id, [(b":status", b"%d" % event.status)])
             yield commands.SendData(self.conn, self.h2_conn.data_to_send())
 

@@ -26,6 +26,7 @@ from proxy.gate.events import (
     Drop,
     HttpConnection,
     HttpEvent,
+    Interim,
     Malformed,
     ReceiveHttp,
     Registered,
@@ -74,6 +75,8 @@ class GateLayer(layer.Layer):
             child = self._asking.pop(event.command, None)
             if child is not None:
                 yield from self._to(child, event)
+        elif isinstance(event, Interim):
+            yield from self._to(self._stacks[self.context.client], event)
         elif isinstance(event, Relieve):
             yield from self._relieve()
         elif isinstance(event, io.Start):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from typing import Any, Final
 
 from mitmproxy.proxy import events as io
@@ -69,9 +69,11 @@ class Waiting(layer.Layer):
     def _fault(self, bug: Exception) -> Commands[None]:
         """A bug on the way: refuse."""
 
-    def _ask[T](self, question: Coroutine[Any, Any, T]) -> Commands[T]:
-        """Wait for an answer; an exception on the way is raised here."""
-        value, error = yield Await(question)
+    def _ask[T](
+        self, question: Coroutine[Any, Any, T], meanwhile: Iterator[io.Event | None] | None = None
+    ) -> Commands[T]:
+        """Wait for an answer; an exception on the way is raised here. For `meanwhile` see `Await`."""
+        value, error = yield Await(question, meanwhile)
         if error is not None:
             raise RuntimeError("a question failed") from error
         return value  # type: ignore[no-any-return]
