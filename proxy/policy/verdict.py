@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from enum import IntEnum
+from typing import NamedTuple
 
 from proxy.action import Field
 
@@ -73,6 +75,38 @@ class Verdict:
     timeout: float = 600.0
     always_ask: bool = False
     window: float = 0.0
+    budgets: tuple[Claim, ...] = ()
+
+
+class Account(NamedTuple):
+    """
+    What a budget keeps count of: a rule's releases, of one owner, in one unit.
+
+    `owner` is an agent or a credential's keyed hash, empty where everyone shares the account;
+    `unit` is in upper case, empty where the amounts have none.
+    """
+
+    rule: str
+    owner: str = ""
+    unit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """
+    What an action takes out of one account when it is released.
+
+    `amount` is None where nobody can say how much, and `why` says why: then there is no room.
+    `limit` is what may be released within `per` seconds. `over` is what the rule says where
+    there is no room, with an empty why.
+    """
+
+    account: Account
+    amount: Decimal | None
+    limit: Decimal
+    per: int
+    over: Verdict
+    why: str = ""
 
 
 def strictest(verdicts: Sequence[Verdict]) -> Verdict:
