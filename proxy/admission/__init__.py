@@ -14,11 +14,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from proxy import records
+from proxy import about, records
+from proxy.about import Standing, Terms
 from proxy.action import Request
 from proxy.admission.hearing import Hearing, say
 from proxy.approvals import Approvals
-from proxy.decision import By, Decision, Word
+from proxy.decision import Answer, By, Decision, Word
 from proxy.decode import Facts, decode
 from proxy.errors import Exit, SluiceError, fail
 from proxy.hold import Hold, Review, Reviewer
@@ -114,6 +115,19 @@ class Admission:
         except Exception as bug:
             say(bug)
             return decision
+
+    def about(self, request: Request) -> Answer:
+        """What the agent may know of this gate, and of a hold of its own (`proxy.about`)."""
+        return about.answer(request, lambda: Terms.of(self.policy, self.rules.body_limit), self._standing)
+
+    def _standing(self, id: str, agent: str) -> Standing | None:
+        try:
+            hold = self.approvals.get(id)
+        except KeyError:
+            return None
+        if hold.action.request.agent != agent:
+            return None
+        return Standing.of(hold, written=id not in self._recorded)
 
     # -- the reviewers' side -------------------------------------------------------
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from proxy.action import Request
-from proxy.decision import By, Decision, Outcome, Word
+from proxy.decision import Answer, By, Decision, Outcome, Word
 
 
 class Hearing(Protocol):
@@ -74,5 +74,13 @@ class Door(Protocol):
         Bytes that are no request (`request` is None), a request that names two addresses
         (421), a tunnel to another protocol's port (`word` is REFUSED). `what` says what is
         wrong with it, in words that may go to the agent.
+        """
+        ...
+
+    def about(self, request: Request) -> Answer:
+        """
+        The answer to a request for the gate's own name (`proxy.about.HOST`), whatever it asks for.
+
+        It is no action: neither judged nor written down, and it goes nowhere.
         """
         ...

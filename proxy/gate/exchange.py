@@ -18,9 +18,11 @@ from mitmproxy.connection import Server
 from mitmproxy.proxy import events as io
 from mitmproxy.proxy.context import Context
 
+from proxy.about import HOST as OWN_NAME
 from proxy.action import Request
-from proxy.decision import By, Decision, Happened, Word
+from proxy.decision import Answer, By, Decision, Happened, Word
 from proxy.gate.account import Account, Stage, place
+from proxy.gate.answer import own
 from proxy.gate.bodies import Collected, Lack
 from proxy.gate.events import (
     Answered,
@@ -128,6 +130,10 @@ class Exchange(Waiting):
             yield from self._receive(self.request)
 
     def _receive(self, request: Request) -> Commands[None]:
+        if request.host == OWN_NAME:
+            yield from self._say(self.peer.terms.door.about(request))
+            yield from self._over()
+            return
         hearing = yield from self._ask(self.peer.terms.door.receive(request))
         self.account.hearing = hearing
         if self.gone is not None:
@@ -318,21 +324,15 @@ class Exchange(Waiting):
     def _tell(self, decision: Decision) -> Commands[None]:
         """Answer with a refusal, unless an answer has begun or nobody is there to read it."""
         if self.gone is None and self.account.status is None:
-            answer = decision.answer()
-            self.account.status = answer.status
-            waits = self.head is not None and self.head.expects and self.stage is Stage.HEAD
-            headers = list(answer.headers)
-            # RFC 9110, 9.3.2: over HTTP/2 a body in answer to HEAD would end the whole connection.
-            silent = self.head is not None and self.head.method == b"HEAD"
-            yield self._to_agent(
-                Answered(self.stream_id, answer.status, b"", headers, silent, last=True, waits=waits)
-            )
-            if not silent:
-                yield self._to_agent(ResponseData(self.stream_id, answer.body))
-            yield self._to_agent(ResponseEndOfMessage(self.stream_id))
+            yield from self._say(decision.answer())
         elif self.gone is None:
             yield self._to_agent(ResponseProtocolError(self.stream_id, "cut", ErrorCode.KILL))
         yield from self._over()
+
+    def _say(self, answer: Answer) -> Commands[None]:
+        self.account.status = answer.status
+        for event in own(self.stream_id, answer, self.head, self.stage):
+            yield self._to_agent(event)
 
     def _fault(self, bug: Exception) -> Commands[None]:
         """A bug of ours, or of the door's: refuse, write it down if that still goes, and say so."""

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from proxy.action import Request
-from proxy.decision import By, Decision, Outcome, Word
+from proxy.decision import Answer, By, Decision, Outcome, Word
 from proxy.gate import Hearing
 from proxy.gate.ca import open_authority
 from proxy.gate.embedding import Gate, GateConfig
@@ -85,6 +85,7 @@ class SmallDoor:
 
     heard: list[SmallHearing] = field(default_factory=list)
     judged: list[Request] = field(default_factory=list)
+    asked: list[Request] = field(default_factory=list)
     waiting: list[SmallHearing] = field(default_factory=list)
     decided: list[Decision] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
@@ -119,6 +120,13 @@ class SmallDoor:
         self.decided.append(decision)
         self.changed()
         return decision
+
+    def about(self, request: Request) -> Answer:
+        if b"bug" in request.target:
+            raise ValueError("planted")
+        self.asked.append(request)
+        body = b"about " + request.target
+        return Answer(200, ((b"content-length", b"%d" % len(body)),), body)
 
     def changed(self) -> None:
         self._changed.set()
