@@ -8,7 +8,7 @@ default, so a new one that is milder than the default may loosen too: such a ste
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from decimal import Decimal
 from enum import StrEnum
 from typing import Final
@@ -17,7 +17,7 @@ from proxy.policy.evaluate import Policy
 from proxy.policy.fields import spell
 from proxy.policy.rule import Default, Line, Operand, Operator, Rule
 from proxy.policy.says import spelled
-from proxy.policy.verdict import Effect
+from proxy.policy.verdict import Effect, Patience
 
 MOST_LINES: Final = 40
 _MOST_OPERANDS: Final = 8
@@ -199,6 +199,17 @@ def _demands(old: Rule, new: Rule) -> Iterator[Step]:
     if old.approvals != new.approvals:
         way = Way.STRICTER if new.approvals > old.approvals else Way.LOOSER
         yield Step(way, new.name, f"approvals {old.approvals} -> {new.approvals}")
+    if old.denials != new.denials:
+        way = Way.STRICTER if new.denials < old.denials else Way.LOOSER
+        yield Step(way, new.name, f"denials {old.denials} -> {new.denials}")
+    if old.excluded != new.excluded:
+        lost, won = set(old.excluded) - set(new.excluded), set(new.excluded) - set(old.excluded)
+        way = Way.BOTH if lost and won else Way.LOOSER if lost else Way.STRICTER
+        was, now = (_some(sorted(rule.excluded)) or "nobody" for rule in (old, new))
+        yield Step(way, new.name, f"not {was} -> {now}")
+    if old.window != new.window:
+        way = Way.STRICTER if new.window > old.window else Way.LOOSER
+        yield Step(way, new.name, f"window {old.window:.0f} s -> {new.window:.0f} s")
     before, after = set(old.reviewers), set(new.reviewers)
     if before != after:
         if not before or not after:
@@ -222,6 +233,7 @@ def _said(old: Rule, new: Rule) -> Iterator[Step]:
     """What changes no decision: time, risk, and words."""
     for name, was, now in (
         ("timeout", f"{old.timeout:.0f} s", f"{new.timeout:.0f} s"),
+        *_patience(old, new),
         ("tier", str(old.tier), str(new.tier)),
         ("reversible", _truth(old.reversible), _truth(new.reversible)),
         ("why", old.why, new.why),
@@ -231,6 +243,12 @@ def _said(old: Rule, new: Rule) -> Iterator[Step]:
         if was != now:
             short = f"{name} {was or 'nothing'} -> {now or 'nothing'}"
             yield Step(Way.OTHER, new.name, short if len(short) <= 120 else f"another {name}")
+
+
+def _patience(old: Rule, new: Rule) -> Iterator[tuple[str, str, str]]:
+    for spec in fields(Patience):
+        yield spec.name, str(getattr(old.patience, spec.name)), str(getattr(new.patience, spec.name))
+    yield "idempotency", _some(list(old.idempotency)), _some(list(new.idempotency))
 
 
 def _truth(value: bool | None) -> str:

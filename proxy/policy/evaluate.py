@@ -24,7 +24,7 @@ from proxy.policy.rule import DEFAULT, HOLD_ALL, NO_RULE, TIMEOUT, Default, Line
 from proxy.policy.says import fields_of, fill
 from proxy.policy.truth import Look, Says, line_says, rule_says
 from proxy.policy.values import Truth
-from proxy.policy.verdict import Demand, Effect, Verdict, strictest
+from proxy.policy.verdict import Demand, Effect, Verdict, shortest, strictest
 
 _HOST: Final = ("host",)
 _METHOD: Final = ("method",)
@@ -299,12 +299,17 @@ def _verdict(
         reversible=_reversible(speakers),
         says=fill(first.says, read),
         show=tuple(dict.fromkeys(field for rule in speakers for field in rule.show)),
-        demands=tuple(Demand(rule.name, rule.reviewers, rule.approvals) for rule in speakers)
-        if holds
-        else (),
+        demands=tuple(_demand(rule) for rule in speakers) if holds else (),
         timeout=min(rule.timeout for rule in speakers) if holds else TIMEOUT,
         always_ask=any(rule.always_ask for rule in speakers),
+        window=max(rule.window for rule in speakers),
+        patience=shortest([rule.patience for rule in speakers]),
+        idempotency=tuple(dict.fromkeys(name for rule in speakers for name in rule.idempotency)),
     )
+
+
+def _demand(rule: Rule) -> Demand:
+    return Demand(rule.name, rule.reviewers, rule.approvals, rule.denials, rule.excluded)
 
 
 def _reversible(rules: Sequence[Rule]) -> bool | None:

@@ -34,6 +34,7 @@ RULE: Final[Keys] = {
     "says": "What will happen, in plain words, with {fields}; [a part] goes where its field is absent.",
     "show": "The fields that the reviewer sees.",
     "hold": "Who may release it, and how long it waits.",
+    "window": "With watch: it can be stopped for so long, as in 30s, and then proceeds; 0 only tells.",
 }
 RULE_REQUIRED: Final = ("name", "why", "match", "then")
 MATCH: Final[Keys] = {
@@ -71,12 +72,21 @@ HOLD: Final[Keys] = {
     "approvals": "How many different people must say yes.",
     "timeout": "How long it waits, as in 10m; then it is refused.",
     "always_ask": "Never covered by a grant.",
+    "denials": "How many different people must say no until it is denied.",
+    "not": "Who may not approve it: agent-owner (the account that runs the agent), or groups.",
+    "rejoin": "How long an agent that has gone may come back with the same request.",
+    "remember": "How long a denial answers every same request, and an approval can be spent.",
+    "wait": "After so long the agent is told to ask again, and it may be approved meanwhile.",
+    "nobody": "hold, or refuse at once where nobody is there to decide.",
+    "keepalive": "The interim response that keeps the client waiting: auto, none, 100 or 102.",
+    "idempotency": "A header that gets a key derived from the hold, where the agent sent none.",
 }
 
 MAX_RULES: Final = 20_000
 MAX_LIST: Final = 1_000
 MAX_TEXT: Final = 1_000
 MAX_APPROVALS: Final = 16
+MAX_WAIT: Final = 3600
 MAX_TIMEOUT: Final = 7 * 24 * 3600
 UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -84,3 +94,5 @@ NAME: Final = r"[a-z0-9]+(-[a-z0-9]+)*"
 GROUP: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 METHOD: Final = r"[A-Z][A-Z0-9_-]{0,31}"
 DURATION: Final = r"[1-9][0-9]{0,8}[smhd]"
+DURATION_OR_NONE: Final = r"0[smhd]?|[1-9][0-9]{0,8}[smhd]"
+HEADER: Final = r"[A-Za-z][A-Za-z0-9-]{0,63}"

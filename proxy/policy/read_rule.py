@@ -5,7 +5,6 @@ One rule out of a file.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
@@ -13,7 +12,8 @@ from proxy.action import Field
 from proxy.policy import keys, shape
 from proxy.policy.fields import UnknownFieldError, did_you_mean, is_confidence, parse, spell
 from proxy.policy.operands import OperandError, operand
-from proxy.policy.rule import DEFAULT, TIMEOUT, Line, Operand, Operator, Rule
+from proxy.policy.read_hold import read_hold
+from proxy.policy.rule import DEFAULT, Line, Operand, Operator, Rule
 from proxy.policy.says import Template, TemplateError, compile_sentence, fields_of
 from proxy.policy.source import Mistakes, Node, Scalar, Table
 from proxy.policy.verdict import Effect, Tier
@@ -39,7 +39,7 @@ def read_rule(node: Node, mistakes: Mistakes) -> Rule | None:
     unless = tuple(_match(item, f"unless of {called}", mistakes) for item in items)
     tier, reversible = _risk(found, mistakes)
     says, show = _says(found, mistakes), _show(found, mistakes)
-    hold = _hold(found, then, mistakes)
+    hold = read_hold(found, then, mistakes)
     if then is not None:
         _check_confidence(Effect[then.upper()], match, unless, mistakes)
     if name is None or why is None or then is None or not match or not all(unless):
@@ -60,6 +60,11 @@ def read_rule(node: Node, mistakes: Mistakes) -> Rule | None:
         approvals=hold.approvals,
         timeout=hold.timeout,
         always_ask=hold.always_ask,
+        denials=hold.denials,
+        excluded=hold.excluded,
+        patience=hold.patience,
+        idempotency=hold.idempotency,
+        window=hold.window,
         at=found["name"].at,
     )
 
@@ -276,7 +281,7 @@ def _check_secret(field: Field, at: str, where: str, mistakes: Mistakes) -> None
         )
 
 
-# -- risk and hold ---------------------------------------------------------------------
+# -- risk ---------------------------------------------------------------------
 
 
 def _risk(found: Mapping[str, Node], mistakes: Mistakes) -> tuple[Tier, bool | None]:
@@ -285,39 +290,3 @@ def _risk(found: Mapping[str, Node], mistakes: Mistakes) -> tuple[Tier, bool | N
     tier = shape.one_of(risk["tier"], tuple(map(str, Tier)), "tier", mistakes) if "tier" in risk else None
     reversible = shape.truth(risk["reversible"], "reversible", mistakes) if "reversible" in risk else None
     return Tier[tier.upper()] if tier else Tier.MEDIUM, reversible
-
-
-@dataclass(frozen=True, slots=True)
-class _Hold:
-    """What `hold:` says, with what it means where it is silent."""
-
-    reviewers: tuple[str, ...] = ()
-    approvals: int = 1
-    timeout: float = TIMEOUT
-    always_ask: bool = False
-
-
-def _hold(found: Mapping[str, Node], then: str | None, mistakes: Mistakes) -> _Hold:
-    if "hold" not in found:
-        return _Hold()
-    node = found["hold"]
-    if then not in (None, "hold"):
-        fix = "write then: hold, or leave it out"
-        mistakes.add(node.at, f"hold: in a rule that says {then}", "nothing would wait", fix)
-    parts = shape.table(node, keys.HOLD, "hold", mistakes) or {}
-    approvals = timeout = always_ask = None
-    if "approvals" in parts:
-        approvals = shape.whole(parts["approvals"], keys.MAX_APPROVALS, "approvals", mistakes)
-    if "timeout" in parts:
-        timeout = shape.duration(parts["timeout"], "timeout", mistakes)
-    if "always_ask" in parts:
-        always_ask = shape.truth(parts["always_ask"], "always_ask", mistakes)
-    return _Hold(_reviewers(parts, mistakes), approvals or 1, timeout or TIMEOUT, bool(always_ask))
-
-
-def _reviewers(parts: Mapping[str, Node], mistakes: Mistakes) -> tuple[str, ...]:
-    if "reviewers" not in parts:
-        return ()
-    names = shape.one_or_more(parts["reviewers"], "reviewers", mistakes)
-    groups = [shape.name(one, "the group", keys.GROUP, "a group's name", mistakes) for one in names]
-    return tuple(dict.fromkeys(one for one in groups if one))

@@ -15,7 +15,7 @@ from typing import Final
 from proxy.action import Field
 from proxy.policy.fields import CONSEQUENCES, spell
 from proxy.policy.says import Template, spelled
-from proxy.policy.verdict import Effect, Tier
+from proxy.policy.verdict import UNSAID, Effect, Patience, Tier
 
 type Operand = str | Decimal
 """What a value is compared with: text, or an unquoted number, which compares by value."""
@@ -89,6 +89,11 @@ class Rule:
     approvals: int = 1
     timeout: float = TIMEOUT
     always_ask: bool = False
+    denials: int = 1
+    excluded: tuple[str, ...] = ()
+    patience: Patience = UNSAID
+    idempotency: tuple[str, ...] = ()
+    window: float = 0.0
     at: str = ""
 
     @property
@@ -97,8 +102,8 @@ class Rule:
         return (-self.tier, self.name)
 
     def content(self) -> dict[str, object]:
-        """Everything of a rule that has meaning, as JSON values."""
-        return {
+        """Everything of a rule that has meaning, as JSON values; what came later only where it is said."""
+        content: dict[str, object] = {
             "name": self.name,
             "why": self.why,
             "then": str(self.then),
@@ -113,6 +118,26 @@ class Rule:
             "timeout": format(Decimal(self.timeout), "f"),
             "always_ask": self.always_ask,
         }
+        return content | self._later()
+
+    def _later(self) -> dict[str, object]:
+        plain, said = UNSAID, self.patience
+        found: dict[str, tuple[object, object]] = {
+            "denials": (self.denials, 1),
+            "not": (sorted(self.excluded), []),
+            "idempotency": (sorted(self.idempotency), []),
+            "window": (_seconds(self.window), "0"),
+            "rejoin": (_seconds(said.rejoin), _seconds(plain.rejoin)),
+            "remember": (_seconds(said.remember), _seconds(plain.remember)),
+            "wait": (_seconds(said.wait), None),
+            "nobody": (str(said.nobody), str(plain.nobody)),
+            "keepalive": (str(said.keepalive), str(plain.keepalive)),
+        }
+        return {key: value for key, (value, default) in found.items() if value != default}
+
+
+def _seconds(time: float | None) -> str | None:
+    return None if time is None else format(Decimal(time), "f")
 
 
 def _lines(lines: tuple[Line, ...]) -> list[list[object]]:

@@ -13,7 +13,7 @@ from proxy.policy import keys
 from proxy.policy.cases import CASE, EXPECTED
 from proxy.policy.fields import FIXED, OPEN, SCALARS
 from proxy.policy.rule import Operator
-from proxy.policy.verdict import Effect, Tier
+from proxy.policy.verdict import Effect, Nobody, Tier
 
 type Schema = dict[str, object]
 
@@ -69,6 +69,7 @@ def _rule() -> Schema:
         "says": _TEXT,
         "show": _one_or_more({"type": "string", "pattern": _field_pattern()}),
         "hold": _table(keys.HOLD, _hold()),
+        "window": _duration_or_none(),
     }
     return _table(keys.RULE, properties, required=list(keys.RULE_REQUIRED))
 
@@ -94,7 +95,19 @@ def _hold() -> dict[str, Schema]:
         "approvals": {"type": "integer", "minimum": 1, "maximum": keys.MAX_APPROVALS},
         "timeout": {"type": "string", "pattern": f"^{keys.DURATION}$"},
         "always_ask": {"type": "boolean"},
+        "denials": {"type": "integer", "minimum": 1, "maximum": keys.MAX_APPROVALS},
+        "not": _one_or_more({"type": "string", "pattern": f"^{keys.GROUP}$"}),
+        "rejoin": _duration_or_none(),
+        "remember": _duration_or_none(),
+        "wait": {"type": "string", "pattern": f"^{keys.DURATION}$"},
+        "nobody": {"enum": [str(word) for word in Nobody]},
+        "keepalive": {"enum": ["auto", "none", "100", "102", 100, 102]},
+        "idempotency": {"type": "string", "pattern": f"^{keys.HEADER}$"},
     }
+
+
+def _duration_or_none() -> Schema:
+    return {"anyOf": [{"type": "string", "pattern": f"^({keys.DURATION_OR_NONE})$"}, {"const": 0}]}
 
 
 def _match() -> Schema:

@@ -164,10 +164,10 @@ def whole(node: Node, most: int, what: str, mistakes: Mistakes) -> int | None:
     return None
 
 
-def duration(node: Node, what: str, mistakes: Mistakes) -> float | None:
-    """A duration such as ``15m``, in seconds."""
-    if isinstance(node, Scalar) and re.fullmatch(keys.DURATION, node.text):
-        seconds = int(node.text[:-1]) * keys.UNITS[node.text[-1]]
+def duration(node: Node, what: str, mistakes: Mistakes, *, zero: bool = False) -> float | None:
+    """A duration such as ``15m``, in seconds; with `zero` also none at all."""
+    if isinstance(node, Scalar) and re.fullmatch(keys.DURATION_OR_NONE if zero else keys.DURATION, node.text):
+        seconds = int(node.text.rstrip("smhd")) * keys.UNITS.get(node.text[-1], 1)
         if seconds <= keys.MAX_TIMEOUT:
             return float(seconds)
     if not isinstance(node, Broken):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from enum import IntEnum
-from typing import NamedTuple
+from enum import IntEnum, StrEnum
+from typing import Final, NamedTuple
 
 from proxy.action import Field
 
@@ -41,12 +41,53 @@ class Demand:
     What one rule asks of the people who may release a hold.
 
     `approvals` different people are needed, each of one of the groups `reviewers` (empty:
-    anyone). A hold carries one demand for each rule that held it, and needs them all.
+    anyone) and none of `excluded` (groups, or ``agent-owner``: the account that runs the agent).
+    `denials` different people settle it as denied. A hold carries one demand for each rule that
+    held it, and needs them all.
     """
 
     rule: str
     reviewers: tuple[str, ...] = ()
     approvals: int = 1
+    denials: int = 1
+    excluded: tuple[str, ...] = ()
+
+
+class Nobody(StrEnum):
+    """What happens to a hold that nobody is there to answer."""
+
+    HOLD = "hold"
+    REFUSE = "refuse"
+
+
+class Keepalive(StrEnum):
+    """Which interim response keeps the client of a held request waiting (RFC 9110, 15.2)."""
+
+    AUTO = "auto"
+    NONE = "none"
+    CONTINUE = "100"
+    PROCESSING = "102"
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """
+    How long each side of a hold waits for the other, in seconds.
+
+    `rejoin`: an agent that has gone may come back with the same request. `remember`: a denial
+    answers every same request; an approval that nobody waits for may be spent. `wait`: then the
+    agent is told to ask again (None: it is kept waiting to the deadline).
+    """
+
+    rejoin: float = 60.0
+    remember: float = 600.0
+    wait: float | None = None
+    nobody: Nobody = Nobody.HOLD
+    keepalive: Keepalive = Keepalive.AUTO
+
+
+UNSAID: Final = Patience()
+"""What a rule means that says nothing of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +98,9 @@ class Verdict:
     `rule` is the first of `rules` by tier, then by name; `why` and `says` are its. `says` has
     its fields filled in. `settled` is True where no reading of what is still unread or
     unknown could change the effect. `timeout` is in seconds. `unknown` names the rules that
-    count only because something could not be read.
+    count only because something could not be read. `window` is how many seconds a watched
+    request can be stopped in before it proceeds; `idempotency` names the headers that get a key
+    derived from the hold.
     """
 
     effect: Effect
@@ -75,7 +118,14 @@ class Verdict:
     timeout: float = 600.0
     always_ask: bool = False
     window: float = 0.0
+    patience: Patience = UNSAID
+    idempotency: tuple[str, ...] = ()
     budgets: tuple[Claim, ...] = ()
+
+    @property
+    def waits(self) -> bool:
+        """Whether the request waits, for people or for its window."""
+        return self.effect is Effect.HOLD or (self.effect is Effect.WATCH and self.window > 0)
 
 
 class Account(NamedTuple):
@@ -133,6 +183,25 @@ def strictest(verdicts: Sequence[Verdict]) -> Verdict:
         demands=tuple(demands),
         timeout=min(one.timeout for one in speakers),
         always_ask=any(one.always_ask for one in speakers),
+        window=max(one.window for one in speakers),
+        patience=shortest([one.patience for one in speakers]),
+        idempotency=tuple(dict.fromkeys(name for one in speakers for name in one.idempotency)),
+    )
+
+
+def shortest(said: Sequence[Patience]) -> Patience:
+    """Of several: each timer the shortest, deferred only where all are, kept alive only as all say."""
+    first = said[0]
+    if all(one == first for one in said):
+        return first
+    waits = [one.wait for one in said]
+    same = all(one.keepalive is first.keepalive for one in said)
+    return Patience(
+        rejoin=min(one.rejoin for one in said),
+        remember=min(one.remember for one in said),
+        wait=None if None in waits else min(wait for wait in waits if wait is not None),
+        nobody=Nobody.REFUSE if any(one.nobody is Nobody.REFUSE for one in said) else Nobody.HOLD,
+        keepalive=first.keepalive if same else Keepalive.NONE,
     )
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 from making_actions import policy, rule
 
+from proxy.action import Request
+from proxy.decode import decode
 from proxy.errors import Problem, SluiceError
 from proxy.policy import load_texts
-from proxy.policy.verdict import Effect, Tier
+from proxy.policy.verdict import Effect, Keepalive, Nobody, Patience, Tier
 
 EXAMPLE = """\
 version: 1
@@ -94,7 +96,17 @@ def test_the_example_of_the_reference_loads_as_it_reads():
         ({"hold": "{approvals: 1.5}"}, "approvals is '1.5'", ""),
         ({"hold": "{reviewers: []}"}, "reviewers is an empty list", ""),
         ({"hold": "{always_ask: yes}"}, "always_ask is 'yes'", ""),
-        ({"hold": "{remember: 10m}"}, "unknown field 'remember' in hold", ""),
+        ({"hold": "{forget: 10m}"}, "unknown field 'forget' in hold", ""),
+        ({"hold": "{denials: 0}"}, "denials is '0'", ""),
+        ({"hold": "{wait: 0s}"}, "wait is '0s'", ""),
+        ({"hold": "{rejoin: soon}"}, "rejoin is 'soon'", ""),
+        ({"hold": "{nobody: allow}"}, "nobody is 'allow'", ""),
+        ({"hold": "{keepalive: 103}"}, "keepalive is '103'", ""),
+        ({"hold": "{idempotency: host}"}, "idempotency cannot be host", ""),
+        ({"hold": "{idempotency: 'a b'}"}, "idempotency is 'a b', which is no the name of a header", ""),
+        ({"window": "30s"}, "window: in a rule that says hold", "write then: watch"),
+        ({"then": "watch", "window": "2h"}, "window is longer than an hour", ""),
+        ({"then": "watch", "window": "30s", "hold": "{timeout: 5m}"}, "hold: in a rule that says watch", ""),
     ],
 )  # fmt: skip
 def test_a_mistake_in_a_rule_is_told(lines, what, fix):
@@ -102,6 +114,31 @@ def test_a_mistake_in_a_rule_is_told(lines, what, fix):
     assert what in [problem.what for problem in found]
     if fix:
         assert fix in [problem.fix for problem in found]
+
+
+def test_how_a_hold_waits_is_read_and_a_silent_rule_means_the_same_as_before():
+    text = (
+        "{rejoin: 0, remember: 5m, wait: 30s, nobody: refuse, keepalive: 102, denials: 2, not: [agent-owner]}"
+    )
+    rule = load_texts({"a.yaml": one_rule(hold=text)}).rules[0]
+    assert rule.patience == Patience(0.0, 300.0, 30.0, Nobody.REFUSE, Keepalive.PROCESSING)
+    assert (rule.denials, rule.excluded) == (2, ("agent-owner",))
+    silent = load_texts({"a.yaml": one_rule()}).rules[0]
+    assert silent.patience == Patience() and "rejoin" not in silent.content()
+
+
+def test_several_rules_that_speak_wait_as_the_strictest_of_them():
+    texts = [one_rule(name=name, hold=hold) for name, hold in (("a", "{wait: 30s, rejoin: 5s}"), ("b", "{}"))]
+    action = decode(Request("uid:a", b"POST", "https", "api.example.com", 443, b"/", (), b""))
+    both = load_texts({"a.yaml": texts[0], "b.yaml": texts[1]}).judge(action)
+    assert both.patience == Patience(rejoin=5.0) and both.waits
+    alone = load_texts({"a.yaml": texts[0]}).judge(action)
+    assert alone.patience.wait == 30.0
+    keys = [one_rule(name=n, hold=f"{{idempotency: {h}, keepalive: {k}}}") for n, h, k in
+            (("a", "Idempotency-Key", 100), ("b", "PayPal-Request-Id", 102))]  # fmt: skip
+    both = load_texts({"a.yaml": keys[0], "b.yaml": keys[1]}).judge(action)
+    assert both.idempotency == ("Idempotency-Key", "PayPal-Request-Id")
+    assert both.patience.keepalive is Keepalive.NONE
 
 
 @pytest.mark.parametrize(
