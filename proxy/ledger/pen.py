@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from proxy.chain import NOTHING, PAYLOAD_TAG, REQUEST_TAG, Head, commitment, extend
 from proxy.ledger import Draft
@@ -25,6 +25,14 @@ from proxy.note import Signer
 _ENTRY = "INSERT INTO entry (seq, body, hash) VALUES (?, ?, ?)"
 _PAYLOAD = "INSERT INTO payload (seq, salt, data) VALUES (?, ?, ?)"
 _LAST = "SELECT seq, hash FROM entry ORDER BY seq DESC LIMIT 1"
+
+TIDY: Final = 200
+"""Pages in the log of writes from which on it is worth copying them, once nobody waits."""
+MOST: Final = 4_000
+"""Pages in the log of writes at most: then a commit copies them, and whoever waits for it waits."""
+_PAGE: Final = 4_096
+_TOUCHED: Final = 6
+"""Pages that a commit writes beside those that its entries fill."""
 
 
 class Line(NamedTuple):
@@ -39,15 +47,18 @@ class Group:
     """
     Entries that are written in one transaction.
 
-    Once that has succeeded, `head` is the last of them and `seal` signs it. `at_disk` is true
-    from the moment the writing thread takes the group until the disk has answered, whatever the
-    event loop does.
+    Once that has succeeded, `head` is the last of them and `seal` signs it, and about `log` pages
+    lie in the log of writes. `at_disk` is true from the moment the writing thread takes the group
+    until the disk has answered, whatever the event loop does.
+
+    A group without lines asks for the log of writes to be copied into the database.
     """
 
     lines: Sequence[Line]
     head: Head = NOTHING
     at_disk: bool = False
     seal: Seal | None = None
+    log: int = 0
 
 
 class Pen(sqlite3.Connection):
@@ -66,6 +77,7 @@ class Pen(sqlite3.Connection):
         self.signer = signer
         self._wal = beside(path, "-wal")
         self._to_empty = False
+        self._log = 0
         try:
             self._settle()
             self.head = self._last()
@@ -87,7 +99,11 @@ class Pen(sqlite3.Connection):
         for group in parameters:
             group.at_disk = True
             try:
-                self._write(group)
+                if group.lines:
+                    self._write(group)
+                else:
+                    self._tidy()
+                group.log = self._log
             finally:
                 group.at_disk = False
         return self.cursor()
@@ -98,7 +114,7 @@ class Pen(sqlite3.Connection):
             "trusted_schema=OFF",
             "cell_size_check=ON",
             "secure_delete=ON",
-            "wal_autocheckpoint=200",
+            f"wal_autocheckpoint={MOST}",
         ):
             self.execute(f"PRAGMA {pragma}")
         self.execute("PRAGMA synchronous=FULL")
@@ -148,8 +164,14 @@ class Pen(sqlite3.Connection):
         self._look()
         self.head = group.head = head
         self.seal = group.seal = sealed
+        self._log = (self._log + _pages(entries, payloads)) % MOST
         if self._to_empty:
             self._empty_log()
+
+    def _tidy(self) -> None:
+        """Copy the log of writes into the database, as far as readers let it."""
+        self.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        self._log = 0
 
     def _empty_log(self) -> None:
         """What was removed is still in the log of writes: empty it, now or once no reader is in the way."""
@@ -159,6 +181,12 @@ class Pen(sqlite3.Connection):
         finally:
             self.execute("PRAGMA busy_timeout=1000")
         self._to_empty = bool(busy)
+
+
+def _pages(entries: list[tuple[int, bytes, bytes]], payloads: list[tuple[int, bytes, bytes | None]]) -> int:
+    """About how many pages these rows take in the log of writes."""
+    size = sum(len(body) for _, body, _ in entries) + sum(len(data or b"") for _, _, data in payloads)
+    return _TOUCHED + size // _PAGE
 
 
 def _grown(tree: Tree, entries: Iterable[tuple[int, bytes, bytes]]) -> Tree:

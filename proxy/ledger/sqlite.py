@@ -33,7 +33,7 @@ from proxy.ledger import Draft, Fields, UnavailableError
 from proxy.ledger.anchors import Place
 from proxy.ledger.files import Lock, ReplacedError
 from proxy.ledger.opening import Ready, Recovered, prepare
-from proxy.ledger.pen import Group, Line, Pen
+from proxy.ledger.pen import TIDY, Group, Line, Pen
 from proxy.ledger.seal import KEY, Seal
 from proxy.ledger.succession import check_places
 
@@ -43,6 +43,8 @@ ENTRIES: Final = 4_096
 SECONDS: Final = 0.1
 PAYLOAD: Final = 1024 * 1024
 GROUP: Final = 512
+IDLE: Final = 0.001
+"""Seconds without an entry after which the log of writes is copied: nobody waits for it then."""
 _DELAYS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
 _NO_FIELDS: Final[Fields] = {}
 
@@ -79,6 +81,7 @@ class SqliteLedger:
         self._wake = asyncio.Event()
         self._closing = False
         self._missed = 0
+        self._log = 0
         self._writer: asyncio.Task[None] | None = None
 
     @classmethod
@@ -227,12 +230,19 @@ class SqliteLedger:
             self._give_up(list(self._waiting))
 
     async def _work(self) -> bool:
-        """Wait for something to write; False once there is nothing and there will be nothing."""
+        """
+        Wait for something to write; False once there is nothing and there will be nothing.
+
+        True too where nobody has come for a moment, and the log of writes may be copied meanwhile.
+        """
         while not self._waiting:
             if self._closing:
                 return False
             self._wake.clear()
-            await self._wake.wait()
+            if self._log < TIDY:
+                await self._wake.wait()
+            elif not await self._woken(IDLE):
+                return True
         return not (self._closing and self.trouble)
 
     async def _write(self, lines: list[Line]) -> None:
@@ -240,8 +250,10 @@ class SqliteLedger:
         self._group = Group(lines)
         try:
             await self._connection.executemany("a group", [self._group])
-            assert self._group.seal is not None
-            self._head, self._seal = self._group.head, self._group.seal
+            self._log = self._group.log
+            if lines:
+                assert self._group.seal is not None
+                self._head, self._seal = self._group.head, self._group.seal
         finally:
             self._group = Group(())
 
@@ -294,12 +306,15 @@ class SqliteLedger:
 
     async def _pause(self, seconds: float) -> None:
         self._wake.clear()
-        if self._closing:
-            return
+        if not self._closing:
+            await self._woken(seconds)
+
+    async def _woken(self, seconds: float) -> bool:
         try:
             await asyncio.wait_for(self._wake.wait(), seconds)
         except TimeoutError:
-            return
+            return False
+        return True
 
     async def _connect(self) -> None:
         path, expected, signer = self.path, self._head, self._signer

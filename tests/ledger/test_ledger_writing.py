@@ -402,3 +402,16 @@ async def test_a_ledger_that_was_half_made_is_made_again(path: Path) -> None:
     await fill(path, 1)
     assert checked(path).ok
     assert not path.with_name("ledger.db.new").exists()
+
+
+async def test_the_log_of_writes_is_copied_once_nobody_waits(path: Path) -> None:
+    ledger, _ = await SqliteLedger.open(path, clock=Clock())
+    size = path.stat().st_size
+    for number in range(40):  # each takes a page at least, and a commit some more
+        await ledger.queue(decided(f"{number:032x}", why="x" * 4_000))
+
+    await until(lambda: path.stat().st_size > size + 40 * 4_000)
+
+    await ledger.queue(decided("after"))
+    await ledger.close()
+    assert checked(path).ok
