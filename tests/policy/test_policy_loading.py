@@ -103,7 +103,7 @@ def test_the_example_of_the_reference_loads_as_it_reads():
         ({"hold": "{nobody: allow}"}, "nobody is 'allow'", ""),
         ({"hold": "{keepalive: 103}"}, "keepalive is '103'", ""),
         ({"hold": "{idempotency: host}"}, "idempotency cannot be host", ""),
-        ({"hold": "{idempotency: 'a b'}"}, "idempotency is 'a b', which is no the name of a header", ""),
+        ({"hold": "{idempotency: 'a b'}"}, "idempotency 'a b' is not the name of a header", ""),
         ({"window": "30s"}, "window: in a rule that says hold", "write then: watch"),
         ({"then": "watch", "window": "2h"}, "window is longer than an hour", ""),
         ({"then": "watch", "window": "30s", "hold": "{timeout: 5m}"}, "hold: in a rule that says watch", ""),
