@@ -14,7 +14,7 @@ FLOORS = (
     {"errors"},
     {"linux"},
     {"action", "policy.verdict"},
-    {"chain", "merkle", "note", "redact", "decision"},
+    {"chain", "merkle", "note", "redact", "decision", "budget"},
     {"decode"},
     {"policy", "hold", "ledger", "awsmodels"},
     {"wire", "reviewers", "records", "replay", "changes", "state", "config", "about", "report"},
@@ -31,6 +31,7 @@ FLOORS = (
 PURE = {
     "errors",
     "action",
+    "budget",
     "decision",
     "hold",
     "policy.verdict",

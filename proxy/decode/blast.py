@@ -187,6 +187,12 @@ def _xml_records(plain: bytes) -> Reading:
 # -- amounts -----------------------------------------------------------------------------------
 
 
+def is_amount(name: Field) -> bool:
+    """Whether a field's name is one that APIs use for an amount, or for an amount's own part."""
+    steps = [step.lower() for step in name if not step.isdigit()]
+    return steps[-1] in _AMOUNTS or (len(steps) > 1 and steps[-1] in _PARTS and steps[-2] in _AMOUNTS)
+
+
 def _amounts(body: Body) -> tuple[Reading, Reading]:
     """Every amount and every currency that the body names, in its order."""
     if (told := unread(body)) is not None:
