@@ -4,7 +4,8 @@ Runs public test vectors against the chain and the tree: `scripts/check_vectors.
 
 FOLDER holds `rfc8785/**/input` with `output` beside it (the vectors of RFC 8785),
 `jsontestsuite/test_parsing` (JSONTestSuite), and `**/inclusion` and `**/consistency` (the proofs of
-RFC 6962 of transparency-dev/merkle, most of which must be refused); what is not there is left out.
+RFC 6962 of transparency-dev/merkle, most of which must be refused), and `**/sshsig/testdata` (the
+signatures of openssh-portable's unit tests); what is not there is left out.
 Within the restricted profile a vector must come out exactly; outside it must be refused, never
 written differently. Nothing that is no JSON may be taken for an entry.
 """
@@ -19,6 +20,11 @@ from typing import Any
 
 from proxy.chain import UnfitError, canonical, parse
 from proxy.merkle import is_extended, is_included
+from proxy.signing import ProofError, sshsig
+from proxy.signing.publickey import PublicKey
+
+# Kinds of signatures of OpenSSH that may not review: they must be refused, not misread.
+_NOT_TAKEN = ("ecdsa_sk_webauthn", "mldsa44-ed25519", "dsa")
 
 
 def canonicalization(folder: Path) -> list[str]:
@@ -77,13 +83,38 @@ def _extended(vector: dict[str, Any]) -> bool:
     return is_extended(vector["size1"], vector["size2"], proof, *roots)
 
 
+def signatures(folder: Path) -> list[str]:
+    """Signatures of OpenSSH that come out differently, or still hold once a byte is another."""
+    wrong, count = [], 0
+    for given in sorted(folder.rglob("sshsig/testdata/*.sig")):
+        message = given.with_name("signed-data").read_bytes()
+        namespace = given.with_name("namespace").read_text().strip()
+        count += 1
+        try:
+            key = sshsig.check(given.read_text(), message, namespace)
+            if key != PublicKey.of_line(given.with_suffix(".pub").read_text()):
+                wrong.append(f"{given.name}: by another key")
+        except ProofError as error:
+            if given.stem not in _NOT_TAKEN:
+                wrong.append(f"{given.name}: {error}")
+            continue
+        for other in ((message + b" ", namespace), (message, f"{namespace}2")):
+            try:
+                sshsig.check(given.read_text(), *other)
+                wrong.append(f"{given.name}: taken for another message or purpose")
+            except ProofError:
+                continue
+    print(f"  {count} signatures of OpenSSH")
+    return wrong
+
+
 def main() -> int:
     """Print what is wrong; 1 if anything is."""
     if len(sys.argv) != 2 or not Path(sys.argv[1]).is_dir():
         print(__doc__, file=sys.stderr)
         return 2
     folder = Path(sys.argv[1])
-    wrong = canonicalization(folder) + parsing(folder) + proofs(folder)
+    wrong = canonicalization(folder) + parsing(folder) + proofs(folder) + signatures(folder)
     print("\n".join(wrong) or "every vector is as it should be")
     return 1 if wrong else 0
 
