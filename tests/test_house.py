@@ -32,6 +32,7 @@ FLOORS = (
 PURE = {
     "errors",
     "action",
+    "budget",
     "decision",
     "grant",
     "hold",
