@@ -13,19 +13,23 @@ verbatim: a reviewer must see what would be sent.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from proxy.action import Field, Request
-from proxy.redact.forms import WINDOW, body_without, url_without
+from proxy.redact.forms import WINDOW, body_without, text_without, url_without
 from proxy.redact.names import secret_header, secret_name, secret_parameter
-from proxy.redact.shapes import Found, scrub, scrub_path
+from proxy.redact.shapes import MARK, Found, Kept, scrub, scrub_path
 
 __all__ = (
+    "MARK",
     "WINDOW",
+    "Masked",
     "Redacted",
     "RedactedBody",
     "is_secret_field",
+    "mask",
     "redact",
     "redact_body",
     "redact_url",
@@ -72,6 +76,44 @@ def redact(request: Request) -> Redacted:
         note,
         tuple(found.removed),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Masked:
+    """
+    The texts of a request with a mark in the place of each secret, and what each mark stands for.
+
+    `headers` are the values, in the request's order. Putting every mark back gives each text as
+    it was, so long as the agent wrote no marks of its own.
+    """
+
+    url: str
+    headers: tuple[str, ...]
+    body: str
+    secrets: Mapping[int, str]
+
+    def back(self, text: str) -> str:
+        """A text with its secrets in the place of their marks."""
+        return MARK.sub(lambda found: self.secrets.get(int(found[1]), found[0]), text)
+
+
+def mask(request: Request, body: str) -> Masked:
+    """
+    The request without its secrets, so that they can be put back: see `Redacted` for what is one.
+
+    `body` is the body's text, content codings undone; it is not cut. Never raises.
+    """
+    found = Kept()
+    url = url_without(request.url, found)
+    headers = [_header(name, value, found)[1] for name, value in request.headers]
+    media_type = b", ".join(request.header(b"content-type")).decode("latin-1")
+    text = text_without(media_type, body, found)
+    url, headers, text = (
+        found.everywhere(url),
+        [found.everywhere(value) for value in headers],
+        found.everywhere(text),
+    )
+    return Masked(url, tuple(headers), text, found.texts)
 
 
 def redact_body(media_type: str, data: bytes) -> RedactedBody:

@@ -46,18 +46,22 @@ def _parameter(pair: str, found: Found, where: str, in_url: bool) -> str:
     if (secret_parameter(plain) if in_url else secret_name(steps_of(plain))) and value:
         return f"{name}={found.mark(value, f'{where} {plain[:60]}', unquote_plus(value))}"
     decoded = unquote_plus(value) if "%" in value or "+" in value else value
-    clean = scrub(decoded, found, f"{where} {plain[:60]}")
-    return pair if clean == decoded else f"{scrub(name, found, where)}={clean}"
+    place = f"{where} {plain[:60]}"
+    clean = scrub(decoded, found, place)
+    if clean == decoded:
+        return pair
+    kept = found.rewritten(value, decoded, clean, place)
+    return f"{scrub(name, found, where)}={clean if kept is None else kept}"
 
 
 def body_without(media_type: str, data: bytes, found: Found, coding: str) -> tuple[str, str]:
     """The text of a body, and what of it is not shown."""
     if not data:
         return "", ""
-    kind = media_type.partition(";")[0].strip().lower()[:100]
+    kind = _kind(media_type)
     if coding:
         return "", f"{len(data)} bytes, coded as {coding[:40]}, not shown"
-    if kind == "multipart/form-data" and (boundary := _boundary(media_type)):
+    if (boundary := _multipart_boundary(media_type)) is not None:
         text = _multipart(data[:WINDOW], boundary, found)
     else:
         plain = _plain(data)
@@ -66,6 +70,21 @@ def body_without(media_type: str, data: bytes, found: Found, coding: str) -> tup
         text = _by_kind(kind, plain, found)
     note = f"only the first {WINDOW} of {len(data)} bytes are shown" if len(data) > WINDOW else ""
     return text, note
+
+
+def text_without(media_type: str, text: str, found: Found) -> str:
+    """A whole body that is text."""
+    if (boundary := _multipart_boundary(media_type)) is not None:
+        return _multipart(text.encode(), boundary, found)
+    return _by_kind(_kind(media_type), text, found)
+
+
+def _kind(media_type: str) -> str:
+    return media_type.partition(";")[0].strip().lower()[:100]
+
+
+def _multipart_boundary(media_type: str) -> bytes | None:
+    return (_boundary(media_type) or None) if _kind(media_type) == "multipart/form-data" else None
 
 
 def _plain(data: bytes) -> str | None:
@@ -173,16 +192,24 @@ def _is_secret(level: _Level) -> bool:
 
 def _json_value(piece: str, level: _Level, found: Found) -> str:
     """A string, number or word as it may be shown: a key that comes before its value, or a value."""
-    plain = _unquoted(piece)
+    plain, where = _unquoted(piece), f"body {_spelled(level)}"
     if level.is_object and level.key is None:
-        level.key = plain[:200]
+        level.key, where = plain[:200], "body: a key"
         level.secret_key = secret_name((*level.path, level.key))
-        clean = scrub(plain, found, "body: a key")
+        clean = scrub(plain, found, where)
     elif _is_secret(level) and piece not in ("true", "false", "null"):
-        clean = found.mark(plain, f"body {_spelled(level)}", piece.strip('"'))
+        clean = found.mark(plain, where, piece.strip('"'))
     else:
-        clean = scrub(plain, found, f"body {_spelled(level)}")
-    return piece if clean == plain else json.dumps(clean, ensure_ascii=False)
+        clean = scrub(plain, found, where)
+    return piece if clean == plain else _respelled(piece, plain, clean, where, found)
+
+
+def _respelled(piece: str, plain: str, clean: str, where: str, found: Found) -> str:
+    quote = '"' if piece[0] == '"' else ""
+    closing = quote if len(piece) > 1 and piece.endswith('"') else ""
+    raw = piece[len(quote) : len(piece) - len(closing)]
+    kept = found.rewritten(raw, plain, clean, where)
+    return json.dumps(clean, ensure_ascii=False) if kept is None else f"{quote}{kept}{closing}"
 
 
 def _spelled(level: _Level) -> str:

@@ -29,7 +29,7 @@ class Found:
 
     def mark(self, secret: str, where: str, *spellings: str) -> str:
         """What stands in the place of a secret; `spellings` are other ways in which it may be written."""
-        if not secret or _MARK.fullmatch(secret):
+        if not secret or MARK.fullmatch(secret):
             return secret
         number = self.numbers.get(secret)
         if number is None:
@@ -47,8 +47,55 @@ class Found:
                 text = text.replace(secret, f"‹secret {number}›")
         return text
 
+    def rewritten(self, raw: str, plain: str, clean: str, where: str) -> str | None:
+        """What stands for a value of which a part is secret; None: `clean`, in a spelling of its own."""
+        return None
 
-_MARK: Final = re.compile(r"‹secret \d+›")
+
+MARK: Final = re.compile(r"‹secret ([0-9]{1,9})›")
+"""What stands in the place of a secret; its number is the first group."""
+
+
+@dataclass(slots=True)
+class Kept(Found):
+    """
+    Secrets that can be put back: each mark stands for one text, as it was written.
+
+    A secret that is written in two ways has a number for each.
+    """
+
+    texts: dict[int, str] = field(default_factory=dict)
+
+    def mark(self, secret: str, where: str, *spellings: str) -> str:
+        """What stands in the place of a secret, and of this spelling alone."""
+        whole = self.back(secret)
+        shown = Found.mark(self, whole, where, *spellings)
+        number = self.numbers.get(whole)
+        return shown if number is None else f"‹secret {self._own(whole, number)}›"
+
+    def everywhere(self, text: str) -> str:
+        """The text without any secret that was found in another place."""
+        for secret, number in list(self.numbers.items())[:200]:
+            if len(secret) >= _REPEATED and secret in text:
+                text = text.replace(secret, f"‹secret {self._own(secret, number)}›")
+        return text
+
+    def rewritten(self, raw: str, plain: str, clean: str, where: str) -> str | None:
+        """As it is written where that is plain, else all of it is a secret: no spelling is lost."""
+        return clean if raw == plain else self.mark(raw, where, plain)
+
+    def back(self, text: str) -> str:
+        """The text with its secrets in the place of their marks; marks that are none of ours stay."""
+        return MARK.sub(lambda match: self.texts.get(int(match[1]), match[0]), text)
+
+    def _own(self, secret: str, number: int) -> int:
+        if self.texts.setdefault(number, secret) == secret:
+            return number
+        self.last += 1
+        self.numbers[secret] = self.last
+        self.texts[self.last] = secret
+        return self.last
+
 
 # Each alternative either takes its whole run of characters or begins where no run does, so that
 # no text is read twice.
@@ -85,7 +132,7 @@ _PAIR: Final = re.compile(
 )
 _PAIR_VALUE: Final = re.compile(
     r"\\?\"((?:[^\"\\\n]|\\[^\"\n])*)|'([^'\n]*)"
-    r"|((?:(?:[Bb]earer|[Bb]asic|[Tt]oken|[Bb]ot)[ ]+)?[^\s&;,<>\"'}\])]+)"
+    r"|((?:(?:[Bb]earer|[Bb]asic|[Tt]oken|[Bb]ot)[ ]+)?(?:‹secret [0-9]{1,9}›|[^\s&;,<>\"'}\])])+)"
 )
 _ELEMENT: Final = re.compile(r"<(?:[\w.\-]{1,40}:)?([A-Za-z_][\w.\-]{0,60})(?:\s[^<>]{0,300})?>([^<]+)")
 
