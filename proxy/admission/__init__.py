@@ -152,6 +152,7 @@ class Admission:
                 return self.approvals.get(hold.id)
             ticket.add_done_callback(_look_at)
             word = await asyncio.shield(recorded)
+            await asyncio.shield(ticket)  # a denial is enforced unwritten, but nobody is told that it counts
         except UnavailableError:
             raise fail(
                 f"your answer to hold {hold.id[:6]} could not be written down, so nothing was sent",

@@ -179,6 +179,24 @@ async def test_a_decision_that_cannot_be_written_releases_nothing_and_says_so(
     assert (await waiting).word is Word.UNAVAILABLE
 
 
+async def test_a_denial_that_cannot_be_written_refuses_all_the_same_and_its_reviewer_is_told(
+    hall: Any, monkeypatch: Any
+) -> None:
+    h = await hall()
+    waiting = asyncio.create_task(decide(h))
+    hold = await h.pending()
+
+    def fails(draft: Any) -> Any:
+        ticket: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_later(0.01, ticket.set_exception, UnavailableError())
+        return ticket
+
+    monkeypatch.setattr(h.ledger, "queue", fails)
+    with pytest.raises(SluiceError, match="could not be written down, so nothing was sent"):
+        await h.admission.review(hold.id, ADA, approves=False, reason="no", seen=None)
+    assert (await waiting).word is Word.DENIED
+
+
 @pytest.mark.parametrize("broken", ["decode", "digest", "records"])
 async def test_a_bug_anywhere_on_the_way_refuses(hall: Any, monkeypatch: Any, broken: str) -> None:
     h = await hall()
