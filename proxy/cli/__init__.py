@@ -54,6 +54,10 @@ def _run(arguments: argparse.Namespace, words: list[str]) -> int:
             from proxy.cli import ledgers
 
             return ledgers.VERBS[arguments.action](arguments)
+        case "report":
+            from proxy.cli import reporting
+
+            return reporting.VERBS[arguments.verb](arguments)
         case "completion":
             import shtab
 

@@ -74,6 +74,14 @@ def add(verb: Verb) -> None:
     _keeping(verb)
 
 
+def add_report(report: argparse.ArgumentParser) -> None:
+    """The flags of `sluice report`."""
+    _file(report)
+    _times(report)
+    for name in ("agent", "reviewer", "rule"):
+        report.add_argument(f"--{name}", metavar="NAME", help=f"only holds with this {name}")
+
+
 def _file(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "file", nargs="?", type=Path, metavar="FILE", help="default: ledger.db in the state folder"
@@ -93,10 +101,15 @@ def _keys(verb: argparse.ArgumentParser) -> None:
 def _filters(verb: argparse.ArgumentParser) -> None:
     add = verb.add_argument
     add("--kind", action="append", default=[], metavar="KIND", help="only entries of this kind; repeatable")
-    add("--since", type=_moment, metavar="TIME", help="from then on: 2026-07-25, 2026-07-25T17:20, or 7d ago")
-    add("--until", type=_moment, metavar="TIME", help="before then")
+    _times(verb)
     for name in ("agent", "reviewer", "rule", "decision", "hold", "host"):
         add(f"--{name}", metavar="NAME", help=f"only with this {name}")
+
+
+def _times(verb: argparse.ArgumentParser) -> None:
+    add = verb.add_argument
+    add("--since", type=_moment, metavar="TIME", help="from then on: 2026-07-25, 2026-07-25T17:20, or 7d ago")
+    add("--until", type=_moment, metavar="TIME", help="before then")
 
 
 def _proving(verb: Verb) -> None:

@@ -34,7 +34,8 @@ class Filter:
     """
     Which entries to read: all conditions that are given hold; None is no condition.
 
-    `since` is included, `until` is not; both are RFC 3339 in UTC, or the beginning of it.
+    `since` is included, `until` is not; both are RFC 3339 in UTC, or the beginning of it. `held`
+    leaves out what is about no hold.
     """
 
     kinds: frozenset[str] | None = None
@@ -46,6 +47,7 @@ class Filter:
     rule: str | None = None
     since: str | None = None
     until: str | None = None
+    held: bool = False
 
     @property
     def said(self) -> dict[str, object]:
@@ -57,11 +59,15 @@ class Filter:
         }
         if self.kinds is not None:
             given["kinds"] = sorted(self.kinds)
+        if self.held:
+            given["held"] = True
         return given
 
     def admits(self, fields: Mapping[str, object]) -> bool:
         """Whether an entry meets every condition."""
         if self.kinds is not None and fields.get("kind") not in self.kinds:
+            return False
+        if self.held and not fields.get("hold"):
             return False
         for name in ("agent", "host", "decision", "hold"):
             wanted = getattr(self, name)
@@ -247,6 +253,8 @@ def _query(wanted: Filter) -> tuple[str, list[bytes]]:
     kinds = sorted(wanted.kinds or ())
     where = " OR ".join("instr(body, ?)" for _ in kinds)
     narrowed = f"AND ({where}) " if kinds else ""
+    if wanted.held:
+        narrowed += 'AND instr(body, \'"hold":"\') '
     # What is put into the statement is our own text: as many "instr(body, ?)" as there are kinds.
     query = f"{_SELECT} seq >= ? AND seq <= ? {narrowed}ORDER BY seq LIMIT ?"
     return query, [f'"kind":"{kind}"'.encode() for kind in kinds]

@@ -13,6 +13,7 @@ from proxy.render.holds import (
     tier_text,
     time_left,
 )
+from proxy.render.reports import report_lines
 from proxy.render.results import (
     CaseResult,
     Explanation,
@@ -45,6 +46,7 @@ __all__ = [
     "printer",
     "problem_lines",
     "replay_lines",
+    "report_lines",
     "safe",
     "short_id",
     "step_line",
