@@ -14,7 +14,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 
-from proxy.action import Header, Request
+from proxy.action import Header, Request, passing
 from proxy.edit.body import Body, unwritable
 from proxy.edit.places import Kind, Place, in_body, in_header, in_target, kind_of
 from proxy.redact import MARK, Masked, mask
@@ -26,19 +26,20 @@ END: Final = "# ---- the request ends above this line; leave it and what is belo
 # Editors look for settings of their own in the last five lines of a file: the agent's are not there.
 _TAIL: Final = f"{END}\n" + "#\n" * 6
 
+# Framing, coding, routing, digests of a body, and what the gate itself sets. With them all that
+# is left out of a request's digest: what is sent must be what was reviewed.
 _FIXED: Final = frozenset(
-    b"connection keep-alive te trailer transfer-encoding upgrade expect http2-settings content-length "
-    b"content-encoding host content-md5 digest content-digest repr-digest x-goog-hash idempotency-key "
-    b"x-sluice-confidence".split()
+    b"keep-alive trailer transfer-encoding upgrade http2-settings content-encoding host content-md5 digest "
+    b"content-digest repr-digest x-goog-hash x-sluice-confidence".split()
 )
-_FIXED_PREFIXES: Final = (b"proxy-", b"sec-websocket-", b"x-amz-checksum-", b"sluice-", b":")
+_FIXED_PREFIXES: Final = (b"sec-websocket-", b"x-amz-checksum-", b"sluice-", b":")
 NAME: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,256}")
 
 
 def fixed(name: bytes, kept: frozenset[bytes] = frozenset()) -> bool:
     """Whether a header cannot be edited; `kept` are more names of such, in lower case."""
     low = name.lower()
-    return low in _FIXED or low in kept or low.startswith(_FIXED_PREFIXES)
+    return passing(low) or low in _FIXED or low in kept or low.startswith(_FIXED_PREFIXES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +128,7 @@ def _comments(made: Form) -> list[str]:
         "# To leave it as it is: close without a change.",
         f"# Where it goes is fixed: {made.origin}",
         "# ‹secret 1› stands for a secret that you cannot read. It stays in its place or is deleted.",
-        "# Headers of length, coding and connection are not shown; the gate puts them right.",
+        "# Headers that are not shown stay as they are; the gate puts the length of the body right.",
     ]
     hidden = [
         name.decode("ascii", "backslashreplace")[:60]

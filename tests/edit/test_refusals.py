@@ -49,7 +49,8 @@ BEARER = (b"authorization", b"Bearer " + KEY.encode())
             ("x-a: 1", f"{name}: x", f"the header {name} cannot be edited")
             for name in ("Content-Length", "transfer-encoding", "connection", "Host", "Proxy-Authorization", "upgrade",
                          "te", "expect", "content-encoding", "trailer", "Idempotency-Key", "content-md5", "keep-alive",
-                         "sec-websocket-key", "x-sluice-confidence")
+                         "sec-websocket-key", "x-sluice-confidence", "User-Agent", "Date", "x-request-id", "traceparent",
+                         "x-stainless-os")
         ),
         ("x-a: 1", "\n".join(f"x-{at}: 1" for at in range(301)), "over 300 headers"),
         ("x-a: 1", "\n".join(f"x-{at}: {'a' * 1000}" for at in range(66)), "over 64 KiB"),
