@@ -1,0 +1,1 @@
+"""The fault suite: see `scripts/faults.py` and docs/faults.md."""

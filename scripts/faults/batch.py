@@ -1,0 +1,51 @@
+"""One batch: a gate is started, its runs live, it ends and is started again, and the books are closed."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from faults.cases import Batch
+from faults.gate import Gate
+from faults.journal import Found
+from faults.run import Run
+from faults.scene import Scene, arrivals, history
+
+
+async def played(batch: Batch, folder: Path, ports: dict[str, int], plant: str) -> Found:
+    """All that is known of a batch once it is over."""
+    began = time.monotonic()
+    gate = Gate(folder, batch, ports, plant)
+    gate.prepare()
+    try:
+        runs = await _lived(batch, gate)
+        # What a run left open is settled by the next start; so it is with whoever uses it.
+        await gate.start()
+        await gate.stop()
+    finally:
+        with suppress(ProcessLookupError):
+            await gate.stop(signal.SIGKILL)
+    found = Found(batch, [run.journal for run in runs], arrivals(gate.folder))
+    found.entries, found.verified = history(gate.ledger, gate.now)
+    found.seconds = time.monotonic() - began
+    shutil.rmtree(gate.folder)
+    return found
+
+
+async def _lived(batch: Batch, gate: Gate) -> list[Run]:
+    scene = Scene(batch, gate, await gate.start())
+    runs = [Run(case, scene) for case in batch.cases]
+    following = asyncio.create_task(scene.board.follow())
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for run in runs:
+                tasks.create_task(run.run())
+            tasks.create_task(scene.conduct())
+    finally:
+        following.cancel()
+        await asyncio.wait({following})
+    return runs

@@ -1,0 +1,281 @@
+"""
+The books: what the suite did and saw, what upstream counted and what the ledger says, compared. Pure.
+
+Five things must be nought in every run: ghosts (a held request left without an approval, or for an
+agent that had gone), double sends, lies (about who decided, or whether it may be sent again), ends
+lost or written twice, and chains that do not verify. A sixth is an agent that waited, at a gate
+that lived or was stopped in order, and was told nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import Any, Final, NamedTuple
+
+from faults.cases import LEAVES, Fault
+from faults.journal import Arrival, Attempt, Call, Found, Journal
+from faults.rules import BRIEF
+from faults.scene import mark_of
+from faults.ways import Way
+from proxy.hold import Event, State
+
+type Entry = dict[str, Any]
+
+
+class Wrong(StrEnum):
+    """What a finding is; the columns of the table."""
+
+    GHOST = "ghost executions"
+    DOUBLE = "double sends"
+    LIE = "lies"
+    END = "lost ends"
+    SILENT = "no answer"
+    CHAIN = "broken chains"
+
+
+class Finding(NamedTuple):
+    """One thing that is wrong, and in which run."""
+
+    wrong: Wrong
+    mark: str
+    what: str
+
+
+# What the agent is told, and what the ledger may say of that hold. Where it could not be written, or
+# the gate ended first, the next start says so of it: cut off.
+_SAME: Final = {"failed": {"approved"}, "unknown": {"approved"}, "unavailable": {"unavailable", "cut_off"}}
+_UNWRITTEN: Final = frozenset({Fault.KILL, Fault.TERM, Fault.FULL, Fault.LOCKED})
+_OPEN: Final = "approved"
+
+
+class Book(NamedTuple):
+    """All there is about one run."""
+
+    journal: Journal
+    arrivals: list[Arrival]
+    held: list[Entry]
+    decided: list[Entry]
+    reviewed: list[Entry]
+
+    def ends(self, hold: str) -> list[str]:
+        """How a hold ended, in the ledger's words; one is right."""
+        return [
+            entry["decision"]
+            for entry in self.decided
+            if entry.get("hold") == hold and entry["decision"] != "pending"
+        ]
+
+
+def findings(found: Found) -> list[Finding]:
+    """Everything that is wrong with a batch."""
+    wrong = [finding for book in _books(found) for check in _CHECKS for finding in check(book)]
+    known = {journal.case.mark for journal in found.journals}
+    wrong += [
+        Finding(Wrong.GHOST, one.mark, "a request that nobody sent")
+        for one in found.arrivals
+        if one.mark not in known
+    ]
+    if found.verified:
+        wrong.append(Finding(Wrong.CHAIN, found.batch.name, found.verified))
+    return wrong
+
+
+def brought_about(found: Found) -> set[Way]:
+    """The ways that a run has gone to the end though nothing went wrong: the desk or the ledger shows it."""
+    return {
+        book.journal.case.way
+        for book in _books(found)
+        if book.journal.case.fault is Fault.NONE and _reached(book)
+    }
+
+
+def _reached(book: Book) -> bool:
+    target = book.journal.case.way.target
+    words = {State.CUT_OFF: {"unavailable", "cut_off"}}.get(target, {str(target)})
+    return book.journal.arrived or any(words & set(book.ends(entry["hold"])) for entry in book.held)
+
+
+def _books(found: Found) -> Iterator[Book]:
+    arrivals: defaultdict[str, list[Arrival]] = defaultdict(list)
+    entries: defaultdict[tuple[str, str], list[Entry]] = defaultdict(list)
+    marks: dict[str, str] = {}
+    for arrival in found.arrivals:
+        arrivals[arrival.mark].append(arrival)
+    for entry in found.entries:
+        kind, hold = str(entry["kind"]), str(entry.get("hold", ""))
+        mark = mark_of(str(entry.get("url", ""))) or marks.get(hold, "")
+        if hold and mark:
+            marks[hold] = mark
+        entries[mark, kind].append(entry)
+    for journal in found.journals:
+        mark = journal.case.mark
+        parts = [entries[mark, kind] for kind in ("held", "decided", "reviewed")]
+        yield Book(journal, arrivals[mark], *parts)
+
+
+# -- (1) no held request leaves without an approval on disk before it ------------------
+
+
+def _ghosts(book: Book) -> Iterator[Finding]:
+    journal, mark = book.journal, book.journal.case.mark
+    approved = sum(entry["decision"] == _OPEN for entry in book.decided)
+    for number, arrival in enumerate(book.arrivals, 1):
+        if not arrival.approved:
+            yield Finding(Wrong.GHOST, mark, f"attempt {arrival.attempt} came before an approval was on disk")
+        elif approved < min(number, 1):
+            yield Finding(
+                Wrong.GHOST, mark, f"the approval of attempt {arrival.attempt} is not in the ledger"
+            )
+        people = {call.person for call in journal.calls if call.approves and call.sent < arrival.time}
+        if len(people) < journal.case.people:
+            yield Finding(Wrong.GHOST, mark, f"{len(people)} of {journal.case.people} people had approved it")
+        left = _left_before(journal, arrival)
+        if left:
+            yield Finding(Wrong.GHOST, mark, f"the agent of attempt {arrival.attempt} had gone: {left}")
+
+
+def _left_before(journal: Journal, arrival: Arrival) -> str:
+    """Whether an agent had hung up before the last person who was needed began to answer."""
+    attempt = next((one for one in journal.attempts if one.number == arrival.attempt), None)
+    if attempt is None:
+        return "there was no such attempt"
+    first: dict[str, float] = {}
+    for call in journal.calls:
+        if call.approves:
+            first.setdefault(call.person, call.sent)
+    needed = sorted(first.values())[: journal.case.people]
+    if attempt.left is None or not needed or attempt.left >= needed[-1]:
+        return ""
+    return f"{(needed[-1] - attempt.left) * 1000:.1f} ms before the approval was sent"
+
+
+# -- (2) nothing leaves twice for one approval -----------------------------------------
+
+
+def _doubles(book: Book) -> Iterator[Finding]:
+    mark, came = book.journal.case.mark, len(book.arrivals)
+    approved = sum(entry["decision"] == _OPEN for entry in book.decided)
+    if came > max(approved, 1):
+        yield Finding(Wrong.DOUBLE, mark, f"{came} requests came for {approved} approvals")
+    for attempt, count in Counter(one.attempt for one in book.arrivals).items():
+        if count > 1 and came <= approved:
+            yield Finding(Wrong.DOUBLE, mark, f"attempt {attempt} came {count} times")
+
+
+# -- (3) no answer lies about who decided ----------------------------------------------
+
+
+def _lies_to_agents(book: Book) -> Iterator[Finding]:
+    for attempt in book.journal.attempts:
+        if attempt.answer is not None:
+            for what in (*_untrue(book, attempt), *_against_the_ledger(book, attempt)):
+                yield Finding(Wrong.LIE, book.journal.case.mark, f"attempt {attempt.number} {what}")
+
+
+def _untrue(book: Book, attempt: Attempt) -> Iterator[str]:
+    """What an agent was told, beside what really happened."""
+    answer, journal, case = attempt.answer, book.journal, book.journal.case
+    assert answer is not None
+    came = any(one.attempt == attempt.number for one in book.arrivals)
+    if not answer.decision and not came:
+        yield f"got {answer.status} from nobody: it never came to upstream"
+    if came and (answer.retry or answer.decision not in ("", "unknown")):
+        yield f"came to upstream, and its agent was told {answer.decision!r}, retry {answer.retry}"
+    match answer.decision:
+        case "" | "failed" | "unknown" | "unavailable":
+            return
+        case "denied":
+            reasons = [call.reason for call in journal.calls if not call.approves]
+            if answer.detail not in reasons:
+                yield f"was told that a person denied it ({answer.detail!r}), and nobody did"
+        case "expired":
+            waited = (attempt.answered or 0.0) - attempt.asked
+            if Event.EXPIRE not in (*case.way.path, case.way.event) or waited < BRIEF * 0.9:
+                yield f"was told after {waited:.2f} s that nobody answered in time"
+        case "refused":
+            if journal.barred is None:
+                yield "was told that a rule refuses it, and none does"
+        case _:
+            yield f"was told {answer.decision!r}, which nothing here leads to"
+
+
+def _against_the_ledger(book: Book, attempt: Attempt) -> Iterator[str]:
+    """What an agent was told, beside what is written."""
+    answer = attempt.answer
+    assert answer is not None
+    told = answer.decision or _OPEN
+    written = {entry["decision"] for entry in book.decided}
+    if answer.hold:
+        written = set(book.ends(answer.hold))
+    allowed = _SAME.get(told, {told})
+    if told != _OPEN and told not in _SAME and book.journal.case.fault in _UNWRITTEN:
+        allowed = allowed | {"cut_off"}
+    if not written & allowed and not (told == "unavailable" and not written):
+        yield f"was told {told!r}, and the ledger says {', '.join(sorted(written)) or 'nothing'}"
+
+
+def _lies_to_reviewers(book: Book) -> Iterator[Finding]:
+    for call in book.journal.calls:
+        what = _untold(book, call)
+        if what:
+            yield Finding(Wrong.LIE, book.journal.case.mark, f"{call.name} {what}")
+
+
+def _untold(book: Book, call: Call) -> str:
+    """What is wrong with what a reviewer was told."""
+    if not call.state:
+        return ""
+    answer = "approve" if call.approves else "deny"
+    written = [
+        entry
+        for entry in book.reviewed
+        if (entry["hold"], entry["reviewer"], entry["answer"]) == (call.hold, call.name, answer)
+    ]
+    if not written:
+        return f"was told that the answer ({answer}) counts, and it is not in the ledger"
+    ends = book.ends(call.hold)
+    if call.state in ("approved", "denied") and call.state not in ends:
+        return f"was told {call.state!r}, and the ledger says {', '.join(ends) or 'nothing'}"
+    return ""
+
+
+# -- (4) every hold ends in exactly one entry ------------------------------------------
+
+
+def _ends(book: Book) -> Iterator[Finding]:
+    for entry in book.held:
+        ends = book.ends(entry["hold"])
+        if len(ends) != 1:
+            said = ", ".join(ends) or "none"
+            yield Finding(
+                Wrong.END, book.journal.case.mark, f"hold {entry['hold'][:6]} has {len(ends)} ends: {said}"
+            )
+    # A hold that could not be written down is told as unavailable, and never opened.
+    answers = {
+        attempt.answer.hold
+        for attempt in book.journal.attempts
+        if attempt.answer and attempt.answer.decision != "unavailable"
+    }
+    for hold in answers - {""} - {entry["hold"] for entry in book.held}:
+        yield Finding(
+            Wrong.END, book.journal.case.mark, f"hold {hold[:6]} was told of and is not in the ledger"
+        )
+
+
+# -- (6) who waits is told -------------------------------------------------------------
+
+
+def _silence(book: Book) -> Iterator[Finding]:
+    journal, case = book.journal, book.journal.case
+    if journal.broken and case.fault is not Fault.KILL:
+        yield Finding(Wrong.SILENT, case.mark, f"the agent could not ask: {journal.broken}")
+    for attempt in journal.attempts:
+        excused = attempt.left is not None or case.fault in (Fault.KILL, *LEAVES)
+        if attempt.asked and attempt.answer is None and not excused:
+            how = "was hung up on" if attempt.lost else "still waits"
+            yield Finding(Wrong.SILENT, case.mark, f"attempt {attempt.number} {how}, and was told nothing")
+
+
+_CHECKS: Final = (_ghosts, _doubles, _lies_to_agents, _lies_to_reviewers, _ends, _silence)

@@ -1,0 +1,166 @@
+"""
+What is done in each run, drawn from a seed. Pure.
+
+A batch is one gate's life: its seed alone says which fault strikes and which runs are under way,
+so that ``--seed N --runs 1`` does again what batch N did. The timing of real processes is not
+repeated.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from faults.ways import Way
+from proxy.hold import Event
+
+
+class Fault(StrEnum):
+    """What goes wrong; the values are the rows of the table."""
+
+    NONE = "nothing"
+    KILL = "kill -9"
+    TERM = "SIGTERM"
+    FIN = "agent hangs up (FIN)"
+    RST = "agent hangs up (RST)"
+    STREAM = "agent cancels (RST_STREAM)"
+    REFUSE = "upstream refuses"
+    RESET = "upstream resets"
+    STALL = "upstream stalls"
+    HALF = "half an answer"
+    FULL = "disk full"
+    LOCKED = "ledger locked"
+    CLOCK = "clock jump"
+    TWO = "two reviewers at once"
+
+
+class Moment(StrEnum):
+    """When the fault strikes."""
+
+    BEFORE = "in the state"
+    DURING = "in the transition"
+    AFTER = "after it"
+
+
+class Carrier(StrEnum):
+    """What the agent speaks."""
+
+    PLAIN = "HTTP/1.1"
+    TLS = "HTTP/1.1 in TLS"
+    HTTP2 = "HTTP/2 in TLS"
+
+
+class Need(StrEnum):
+    """What the rule has to say so that an event can happen; part of the path of the request."""
+
+    BRIEF = "brief"
+    PAIR = "pair"
+
+
+NEEDS: Final[dict[Event, frozenset[Need]]] = {Event.EXPIRE: frozenset({Need.BRIEF})}
+
+GATE_WIDE: Final = frozenset({Fault.KILL, Fault.TERM, Fault.FULL, Fault.LOCKED, Fault.CLOCK})
+LEAVES: Final = frozenset({Fault.FIN, Fault.RST, Fault.STREAM})
+SPREAD: Final = 0.015
+"""Seconds by which what happens at once may be apart."""
+
+_BEHAVIOURS: Final[dict[Fault, tuple[str, ...]]] = {
+    Fault.REFUSE: ("refuse",),
+    Fault.RESET: ("reset", "slam"),
+    Fault.STALL: ("stall",),
+    Fault.HALF: ("half-head", "half-body"),
+}
+_SIZES: Final = (0, 100, 70_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """
+    One run.
+
+    `mark` is in the request's path and in no other's. `behaviour` is what upstream does with it.
+    `lead` is by how many seconds the fault comes after the event's beginning (before it, where
+    negative). `late` says whether a reviewer approves once more when all is over.
+    """
+
+    mark: str
+    way: Way
+    fault: Fault
+    moment: Moment
+    carrier: Carrier
+    behaviour: str
+    needs: frozenset[Need]
+    lead: float
+    size: int
+    late: bool
+    seed: int
+
+    @property
+    def rule(self) -> str:
+        """The rule that holds it."""
+        return "-".join(sorted(self.needs)) or "plain"
+
+    @property
+    def people(self) -> int:
+        """How many people have to approve it."""
+        return 2 if Need.PAIR in self.needs else 1
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Runs that are under way in one gate; `staged` where the gate knows several people by one uid."""
+
+    seed: int
+    fault: Fault
+    staged: bool
+    cases: tuple[Case, ...]
+
+    @property
+    def name(self) -> str:
+        return f"b{self.seed}"
+
+
+def batches(
+    seed: int, runs: int, size: int, known: Sequence[Way], faults: Sequence[Fault]
+) -> Iterator[Batch]:
+    """As many batches of `size` as hold so many runs, from this seed on."""
+    for number in range(seed, seed + max(1, -(-runs // size))):
+        yield batch(number, size, known, faults)
+
+
+def batch(seed: int, size: int, known: Sequence[Way], faults: Sequence[Fault]) -> Batch:
+    """The batch of a seed; consecutive ones go through all faults, ways and moments in turn."""
+    fault, turn = faults[seed % len(faults)], seed // len(faults)
+    chance = random.Random(seed)
+    # What a killed gate left is read as the product wrote it: every other one is nothing but that.
+    staged = fault not in (Fault.KILL, Fault.TERM) or turn % 2 == 1
+    cases = (_case(seed, turn * size + at, fault, known, staged, chance) for at in range(size))
+    return Batch(seed, fault, staged, tuple(cases))
+
+
+def _case(
+    seed: int, at: int, fault: Fault, known: Sequence[Way], staged: bool, chance: random.Random
+) -> Case:
+    way = known[at % len(known)]
+    moments = tuple(Moment)
+    needs = frozenset().union(*(NEEDS.get(event, frozenset()) for event in (*way.path, way.event)))
+    if staged and chance.random() < 0.4:
+        needs |= {Need.PAIR}
+    carriers = (Carrier.HTTP2,) if fault is Fault.STREAM else tuple(Carrier)
+    calm = ("ok", "slow") if fault in GATE_WIDE else ("ok",)
+    return Case(
+        mark=f"m{seed}x{at}",
+        way=way,
+        fault=fault,
+        moment=moments[at // len(known) % len(moments)],
+        carrier=chance.choice(carriers),
+        behaviour=chance.choice(_BEHAVIOURS.get(fault, calm)),
+        needs=needs,
+        lead=chance.uniform(-SPREAD, SPREAD),
+        size=chance.choice(_SIZES),
+        late=chance.random() < 0.3,
+        seed=chance.getrandbits(32),
+    )

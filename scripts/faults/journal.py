@@ -1,0 +1,92 @@
+"""What the suite did and saw, as values: the one side that the ledger and upstream are compared with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from faults.cases import Batch, Case
+from proxy.hold import State
+
+
+@dataclass(slots=True)
+class Answer:
+    """
+    What an agent got. `decision` is the gate's word, empty where upstream answered; `whole`
+    is False where the connection ended in the middle of it.
+    """
+
+    status: int
+    decision: str = ""
+    retry: bool | None = None
+    hold: str = ""
+    detail: str = ""
+    whole: bool = True
+    interims: tuple[int, ...] = ()
+
+
+@dataclass(slots=True)
+class Attempt:
+    """
+    One time that an agent asked. Times are of the monotonic clock, which all processes share.
+
+    `left` is when the agent had hung up, None while it had not; `lost` says that the gate did.
+    """
+
+    number: int
+    asked: float = 0.0
+    left: float | None = None
+    lost: bool = False
+    answer: Answer | None = None
+    answered: float | None = None
+
+
+@dataclass(slots=True)
+class Call:
+    """
+    What a reviewer did, and was told: the hold's `state` then, or why not; neither where the gate
+    was lost before it answered.
+    """
+
+    hold: str
+    person: str
+    name: str
+    approves: bool
+    reason: str
+    sent: float
+    state: str = ""
+    refusal: str = ""
+
+
+@dataclass(slots=True)
+class Journal:
+    """One run, as the suite lived it. `reached` are the states that the desk has shown."""
+
+    case: Case
+    attempts: list[Attempt] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
+    barred: float | None = None
+    reached: list[State] = field(default_factory=list)
+    arrived: bool = False
+    broken: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A whole request at upstream; `approved` is how many approvals of its mark were on disk then."""
+
+    mark: str
+    attempt: int
+    time: float
+    approved: int
+
+
+@dataclass(slots=True)
+class Found:
+    """All that is known of a batch when it is over. `verified` is empty where the chain holds."""
+
+    batch: Batch
+    journals: list[Journal]
+    arrivals: list[Arrival] = field(default_factory=list)
+    entries: list[dict[str, object]] = field(default_factory=list)
+    verified: str = ""
+    seconds: float = 0.0

@@ -1,0 +1,50 @@
+"""
+Bugs to be found: each puts one into the gate of `faults.stage`, and the suite has to say so.
+
+None of them is reachable from the product, and each names the promise that it breaks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+
+def release_before_write() -> None:
+    """Let a request leave as soon as its entry is queued (promise 2)."""
+    from proxy.admission import Admission
+
+    opened = Admission.opened
+
+    async def hasty(self: Admission, decision: Any, draft: Any, *, wait: bool) -> Any:
+        return await opened(self, decision, draft, wait=False)
+
+    Admission.opened = hasty  # type: ignore[method-assign]
+
+
+def no_disconnect_watch() -> None:
+    """Never notice that an agent has gone while its request waits (promise 3)."""
+    from proxy.gate.waiting import Waiting
+
+    Waiting._leave = lambda self, why: None  # type: ignore[method-assign]
+
+
+def one_reviewer_counts_twice() -> None:
+    """Take two names of one account for two people (promise 1: four eyes)."""
+    from proxy.reviewers import Reviewers
+
+    who = Reviewers.who
+
+    def each_name(self: Reviewers, uid: int, account: str, name: str | None = None) -> Any:
+        found = who(self, uid, account, name)
+        return replace(found, person=f"name:{found.name}")
+
+    Reviewers.who = each_name  # type: ignore[method-assign]
+
+
+PLANTS: Final[Mapping[str, Callable[[], None]]] = {
+    "release-before-write": release_before_write,
+    "no-disconnect-watch": no_disconnect_watch,
+    "one-reviewer-counts-twice": one_reviewer_counts_twice,
+}
