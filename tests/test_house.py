@@ -21,7 +21,7 @@ FLOORS = (
     {"wire", "reviewers", "records", "replay", "changes", "state", "config", "about", "report"},
     {"render", "approvals", "witness"},
     {"admission", "reload"},
-    {"desk", "gate", "control"},
+    {"desk", "gate", "control", "keyring"},
     {"console"},
     {"serve", "paths", "evidence"},
     {"childenv", "childgate", "command", "run", "doctor", "demo"},
