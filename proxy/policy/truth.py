@@ -69,9 +69,8 @@ def line_says(line: Line, *, tightens: bool) -> Says:
         case Operator.IS | Operator.IN | Operator.LIKE | Operator.MATCHES:
             absent = False
     one = test(line, wide=tightens)
-    if tightens and line.field == _PATH and absent is False:
-        return _some_value(_WIDE_PATH, one, absent)
-    return _some_value(line.field, one, absent) if tightens else _every_value(line.field, one, absent)
+    wide = tightens and line.field == _PATH and absent is False
+    return _each_value(_WIDE_PATH if wide else line.field, one, absent, ends=tightens)
 
 
 def _exists(field: Field, wanted: bool) -> Says:
@@ -92,7 +91,13 @@ def _counted(field: Field, bound: Decimal) -> Says:
     return says
 
 
-def _some_value(field: Field, one: Test, absent: Truth) -> Says:
+def _each_value(field: Field, one: Test, absent: Truth, *, ends: bool) -> Says:
+    """
+    A line over every value of a field; `ends` is the answer of one value that settles it.
+
+    A yes where some value is enough, a no where every one must match.
+    """
+
     def says(look: Look) -> Truth:
         reading = look.read(field)
         if not isinstance(reading, Values):
@@ -101,32 +106,11 @@ def _some_value(field: Field, one: Test, absent: Truth) -> Says:
             return absent
         if len(reading.items) == 1:
             return None if reading.items[0] is None else one(reading.items[0])
-        found: Truth = False
+        found: Truth = not ends
         for value in reading.items[:MAX_VALUES]:
             truth = None if value is None else one(value)
-            if truth:
-                return True
-            if truth is None:
-                found = None
-        return None if len(reading.items) > MAX_VALUES else found
-
-    return says
-
-
-def _every_value(field: Field, one: Test, absent: Truth) -> Says:
-    def says(look: Look) -> Truth:
-        reading = look.read(field)
-        if not isinstance(reading, Values):
-            return None
-        if not reading.items:
-            return absent
-        if len(reading.items) == 1:
-            return None if reading.items[0] is None else one(reading.items[0])
-        found: Truth = True
-        for value in reading.items[:MAX_VALUES]:
-            truth = None if value is None else one(value)
-            if truth is False:
-                return False
+            if truth is ends:
+                return ends
             if truth is None:
                 found = None
         return None if len(reading.items) > MAX_VALUES else found
