@@ -19,7 +19,7 @@ from proxy.errors import Exit, fail
 from proxy.hold import Hold, Reviewer
 from proxy.redact import redact
 from proxy.reload import Reload
-from proxy.wire import Call, Change, Desk, HoldView, ReviewView, Snapshot, Status, Verb
+from proxy.wire import Answer, Call, Change, Desk, HoldView, ReviewView, Snapshot, Status, Verb
 
 _REMEMBERED: Final = 500
 _BACKLOG: Final = 5_000
@@ -150,7 +150,7 @@ class LocalDesk(Desk):
         """The desk now."""
         return self._board.snapshot()
 
-    async def take(self, call: Call) -> HoldView | Status:
+    async def take(self, call: Call) -> Answer:
         """Do what one call asks, in this reviewer's name."""
         match call.verb:
             case Verb.SHOW:
@@ -171,6 +171,8 @@ class LocalDesk(Desk):
                 await self._erase(call)
             case Verb.UNLOCK:
                 self._unlock()
+            case Verb.OFFER | Verb.GRANT | Verb.GRANTS | Verb.REVOKE:
+                raise fail("this gate grants nothing", exit=Exit.NO)
             case Verb.RUN_GOODBYE | Verb.RUN_HELLO | Verb.CHANGES | Verb.SNAPSHOT:
                 raise fail(f"{call.verb} cannot be asked here")
         self._board.status_changed()

@@ -21,7 +21,7 @@ from proxy.console.keys import Keys
 from proxy.console.scene import Scene
 from proxy.console.terminal import Terminal
 from proxy.errors import SluiceError
-from proxy.wire import Call, Desk, Snapshot, Status, Verb
+from proxy.wire import Call, Desk, HoldView, Snapshot, Status, Verb
 
 _TICK: Final = 1.0
 _BREATH: Final = 0.02
@@ -179,6 +179,8 @@ class _Console:
         answer = await self._desk.take(call)
         if isinstance(answer, Status):
             self._scene.status = answer
+            return ""
+        if not isinstance(answer, HoldView):
             return ""
         if call.verb is Verb.SHOW:
             self._scene.took(answer)

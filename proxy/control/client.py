@@ -13,6 +13,7 @@ from proxy.errors import Exit, SluiceError, fail
 from proxy.linux import peer as kernel
 from proxy.wire import (
     LINE_LIMIT,
+    Answer,
     Call,
     Change,
     Desk,
@@ -20,7 +21,9 @@ from proxy.wire import (
     HoldView,
     Listing,
     Message,
+    Offer,
     Snapshot,
+    Standing,
     Status,
     Verb,
     decode,
@@ -97,12 +100,12 @@ class ControlDesk(Desk):
             await wire.ask(Call(Verb.SNAPSHOT, self.name))
             return await wire.snapshot()
 
-    async def take(self, call: Call) -> HoldView | Status:
+    async def take(self, call: Call) -> Answer:
         """As `Desk.take`, on a connection of its own."""
         async with connected(self.path) as wire:
             await wire.ask(replace(call, name=self.name))
             answer = await wire.read()
-        if not isinstance(answer, HoldView | Status):
+        if not isinstance(answer, HoldView | Status | Offer | Standing):
             raise strange()
         return answer
 

@@ -127,8 +127,10 @@ def opens(call: Call) -> bool:
             return call.approves
         case Verb.ACCEPT | Verb.RESUME | Verb.UNLOCK | Verb.ERASE:
             return True  # an erasure lets nothing through, and is as little an agent's to ask for
-        case Verb.EXTEND:
+        case Verb.EXTEND | Verb.GRANT:
             return True  # silence would have refused
+        case Verb.OFFER | Verb.GRANTS | Verb.REVOKE:
+            return False
         case Verb.CHANGES | Verb.SNAPSHOT | Verb.STATUS | Verb.SHOW | Verb.PAUSE:
             return False
         case Verb.RUN_HELLO | Verb.RUN_GOODBYE:

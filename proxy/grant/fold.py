@@ -119,6 +119,10 @@ class Grants:
         self._open: dict[str, tuple[Grant, Policy]] = {}
         self._now = 0.0
 
+    def __bool__(self) -> bool:
+        """Whether there may be one that stands."""
+        return bool(self._open)
+
     # -- the fold ------------------------------------------------------------------------
 
     def take(self, fields: Fields) -> None:
@@ -156,6 +160,11 @@ class Grants:
 
     def open(self, grant: Grant) -> None:
         """One more; SluiceError where there are too many, or its rule is none."""
+        self.check_room()
+        self._open[grant.id] = grant, load(grant.text)
+
+    def check_room(self) -> None:
+        """SluiceError (exit 1) where there is no room for one more."""
         self._end_late()
         if len(self._open) >= MAX_OPEN:
             raise fail(
@@ -164,7 +173,6 @@ class Grants:
                 "sluice grants; sluice revoke",
                 exit=Exit.NO,
             )
-        self._open[grant.id] = grant, load(grant.text)
 
     def spend(self, action: Action, verdict: Verdict, mark: str, now: float) -> Grant | None:
         """

@@ -2,35 +2,50 @@
 What a reviewer sees and does, as values, and the lines in which they cross the control socket.
 """
 
-from proxy.wire.calls import Call, Desk, Failure, Listing, Message, Verb, strange
+from proxy.wire.calls import Answer, Call, Desk, Failure, Listing, Message, Verb, strange
 from proxy.wire.lines import (
     CALL_LIMIT,
     LINE_LIMIT,
     decode,
     encode,
+    grant_json,
     hold_json,
     rfc3339,
     snapshot_lines,
     whole_json,
 )
-from proxy.wire.views import Change, HoldView, ReviewView, Snapshot, Status
+from proxy.wire.views import (
+    Change,
+    GrantView,
+    HoldView,
+    Offer,
+    ReviewView,
+    Snapshot,
+    Standing,
+    Status,
+)
 
 __all__ = [
     "CALL_LIMIT",
     "LINE_LIMIT",
+    "Answer",
     "Call",
     "Change",
     "Desk",
     "Failure",
+    "GrantView",
     "HoldView",
     "Listing",
     "Message",
+    "Offer",
     "ReviewView",
     "Snapshot",
+    "Standing",
     "Status",
     "Verb",
     "decode",
     "encode",
+    "grant_json",
     "hold_json",
     "rfc3339",
     "snapshot_lines",

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from proxy.errors import Exit, Problem, SluiceError, fail
-from proxy.wire.views import Change, HoldView, Snapshot, Status
+from proxy.wire.views import Change, HoldView, Offer, Snapshot, Standing, Status
 
 
 class Verb(StrEnum):
@@ -28,6 +28,10 @@ class Verb(StrEnum):
     UNLOCK = "unlock"
     ERASE = "erase"
     EXTEND = "extend"
+    OFFER = "offer"
+    GRANT = "grant"
+    GRANTS = "grants"
+    REVOKE = "revoke"
     RUN_HELLO = "run-hello"
     RUN_GOODBYE = "run-goodbye"
 
@@ -49,6 +53,9 @@ class Call:
     agent: str | None = None
     policy: str | None = None
     seconds: int = 0
+    uses: int = 0
+    fields: tuple[str, ...] = ()
+    rule: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +78,10 @@ class Failure:
         return SluiceError(*self.problems, exit=Exit(self.exit))
 
 
-type Message = Call | Listing | HoldView | Status | Change | Failure
+type Answer = HoldView | Status | Offer | Standing
+"""What a call is answered with, where it is one message."""
+
+type Message = Call | Listing | Change | Failure | Answer
 """Everything that crosses the control socket."""
 
 
@@ -96,7 +106,7 @@ class Desk(Protocol):
         ...
 
     @abstractmethod
-    async def take(self, call: Call) -> HoldView | Status:
+    async def take(self, call: Call) -> Answer:
         """Do what one call asks, of the verbs that are answered with one message."""
         ...
 
@@ -139,19 +149,67 @@ class Desk(Protocol):
         """Give a hold so many seconds more until it expires."""
         return _hold(await self.take(Call(Verb.EXTEND, prefix=prefix, seconds=seconds)))
 
+    async def offer(self, prefix: str, fields: tuple[str, ...] = ()) -> Offer:
+        """
+        What approving the like of a hold would let through.
+
+        `fields` are bound in place of those that the hold's rules look at.
+        """
+        return _offer(await self.take(Call(Verb.OFFER, prefix=prefix, fields=fields)))
+
+    async def grant(
+        self, offer: Offer, *, seconds: int, uses: int, reason: str = "", fields: tuple[str, ...] = ()
+    ) -> HoldView:
+        """
+        Approve a hold and its like, for so many seconds and uses more.
+
+        The answer counts only for exactly the request and the rule of the offer.
+        """
+        call = Call(
+            Verb.GRANT,
+            prefix=offer.hold,
+            digest=offer.digest,
+            rule=offer.rule,
+            seconds=seconds,
+            uses=uses,
+            reason=reason,
+            fields=fields,
+        )
+        return _hold(await self.take(call))
+
+    async def grants(self) -> Standing:
+        """The grants that stand."""
+        return _standing(await self.take(Call(Verb.GRANTS)))
+
+    async def revoke(self, prefix: str) -> Standing:
+        """Take a grant back, all of them for an empty prefix; those that still stand."""
+        return _standing(await self.take(Call(Verb.REVOKE, prefix=prefix)))
+
     async def unlock(self) -> Status:
         """Take decisions again after an agent's `sluice run` ended without goodbye (console only)."""
         return _status(await self.take(Call(Verb.UNLOCK)))
 
 
-def _hold(answer: HoldView | Status) -> HoldView:
+def _hold(answer: Answer) -> HoldView:
     if not isinstance(answer, HoldView):
         raise strange()
     return answer
 
 
-def _status(answer: HoldView | Status) -> Status:
+def _status(answer: Answer) -> Status:
     if not isinstance(answer, Status):
+        raise strange()
+    return answer
+
+
+def _offer(answer: Answer) -> Offer:
+    if not isinstance(answer, Offer):
+        raise strange()
+    return answer
+
+
+def _standing(answer: Answer) -> Standing:
+    if not isinstance(answer, Standing):
         raise strange()
     return answer
 

@@ -17,7 +17,16 @@ from typing import Any, Final, get_args, get_origin, get_type_hints
 
 from proxy.errors import Problem, SluiceError, fail
 from proxy.wire.calls import Call, Failure, Listing, Message, Verb
-from proxy.wire.views import Change, HoldView, ReviewView, Snapshot, Status
+from proxy.wire.views import (
+    Change,
+    GrantView,
+    HoldView,
+    Offer,
+    ReviewView,
+    Snapshot,
+    Standing,
+    Status,
+)
 
 CALL_LIMIT: Final = 64 * 1024
 """Bytes of the longest line that the gate reads from a client, line feed included."""
@@ -30,11 +39,13 @@ _MESSAGES: Final[Mapping[str, type[Message]]] = {
     "listing": Listing,
     "hold": HoldView,
     "status": Status,
+    "offer": Offer,
+    "standing": Standing,
     "change": Change,
     "failure": Failure,
 }
 _NAMES: Final = {type_: name for name, type_ in _MESSAGES.items()}
-_TIMES: Final = frozenset({"opened", "deadline", "time"})
+_TIMES: Final = frozenset({"opened", "deadline", "time", "until"})
 _TAKES: Final[Mapping[Verb, frozenset[str]]] = {
     Verb.SHOW: frozenset({"prefix"}),
     Verb.REVIEW: frozenset({"prefix", "approves", "reason", "digest"}),
@@ -43,6 +54,9 @@ _TAKES: Final[Mapping[Verb, frozenset[str]]] = {
     Verb.ACCEPT: frozenset({"policy"}),
     Verb.ERASE: frozenset({"prefix", "reason"}),
     Verb.EXTEND: frozenset({"prefix", "seconds"}),
+    Verb.OFFER: frozenset({"prefix", "fields"}),
+    Verb.GRANT: frozenset({"prefix", "reason", "digest", "seconds", "uses", "fields", "rule"}),
+    Verb.REVOKE: frozenset({"prefix"}),
 }
 _LISTED: Final = (
     "id", "rule", "rules", "why", "agent", "method", "url", "operation", "show", "digest", "opened",
@@ -57,6 +71,11 @@ def hold_json(view: HoldView) -> dict[str, object]:
 
 def whole_json(view: HoldView) -> dict[str, object]:
     """A hold as `sluice show --json` prints it: everything there is to see."""
+    return _fields(view)
+
+
+def grant_json(view: GrantView) -> dict[str, object]:
+    """A grant as `sluice grants --json` prints it."""
     return _fields(view)
 
 
@@ -165,7 +184,7 @@ def _cast(hint: Any, value: Any, where: str) -> Any:
         return value
     if hint is Verb and isinstance(value, str) and value in Verb:
         return Verb(value)
-    if hint in (HoldView, ReviewView, Status, Problem) and isinstance(value, dict):
+    if hint in (HoldView, ReviewView, Status, GrantView, Problem) and isinstance(value, dict):
         return _built(hint, value)
     raise _malformed(f"{where} is of another type")
 

@@ -96,6 +96,46 @@ class Status:
 
 
 @dataclass(frozen=True, slots=True)
+class Offer:
+    """
+    What approving "the like" of a hold would let through.
+
+    `rule` is the very rule, in the policy language; `free` says in words what it leaves open.
+    `digest` (hex) is the request that it was made of.
+    """
+
+    hold: str
+    digest: str
+    rule: str
+    free: str
+
+
+@dataclass(frozen=True, slots=True)
+class GrantView:
+    """
+    A grant that stands: what it lets through (`rule`, `free`), who gave it with which hold, how
+    often it may be used and how often still, and until when (Unix seconds, RFC 3339 in JSON).
+    """
+
+    id: str
+    hold: str
+    agent: str
+    by: str
+    rule: str
+    free: str
+    uses: int
+    left: int
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The grants that stand, oldest first."""
+
+    grants: tuple[GrantView, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """
     Something happened at the desk.

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from proxy.errors import Exit, fail
 from proxy.hold import Reviewer
-from proxy.wire import Call, Change, Desk, HoldView, ReviewView, Snapshot, Status, Verb
+from proxy.wire import Answer, Call, Change, Desk, HoldView, ReviewView, Snapshot, Status, Verb
 
 
 def hold_view(number: int = 1, **changes: object) -> HoldView:
@@ -89,7 +89,7 @@ class MemoryDesk(Desk):
         listed = tuple(replace(view, headers=(), body="") for view in waiting)
         return Snapshot(replace(self.status), listed)
 
-    async def take(self, call: Call) -> HoldView | Status:
+    async def take(self, call: Call) -> Answer:
         match call.verb:
             case Verb.SHOW:
                 return self._found(call.prefix)

@@ -14,10 +14,13 @@ from proxy.wire import (
     Call,
     Change,
     Failure,
+    GrantView,
     HoldView,
     Listing,
+    Offer,
     ReviewView,
     Snapshot,
+    Standing,
     Status,
     Verb,
     decode,
@@ -53,6 +56,26 @@ messages = st.one_of(
     st.builds(Change, st.sampled_from(["opened", "reviewed", "settled", "status"]), st.none() | holds),
     st.builds(Failure, st.integers(1, 3), st.lists(problems, max_size=2).map(tuple)),
     st.builds(Call, st.just(Verb.REVIEW), st.none() | texts, texts, st.booleans(), texts, st.none() | texts),
+    st.builds(
+        Call,
+        st.just(Verb.GRANT),
+        prefix=texts,
+        digest=st.none() | texts,
+        seconds=st.integers(),
+        uses=st.integers(),
+        fields=st.lists(texts).map(tuple),
+        rule=st.none() | texts,
+    ),
+    st.builds(Offer, texts, texts, texts, texts),
+    st.builds(
+        Standing,
+        st.lists(
+            st.builds(
+                GrantView, *[texts] * 6, st.integers(), st.integers(), until=st.integers(0, 4_000_000_000)
+            ),
+            max_size=3,
+        ).map(tuple),
+    ),
 )
 
 
