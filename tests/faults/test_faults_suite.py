@@ -1,0 +1,31 @@
+"""The fault suite itself: nothing is wrong with the product, and planted bugs are found."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from faults.plants import PLANTS
+
+SCRIPT = Path(__file__).parent.parent.parent / "scripts" / "faults.py"
+
+
+def faults(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, str(SCRIPT), *words], capture_output=True, text=True, timeout=300)
+
+
+@pytest.mark.slow
+def test_nothing_is_wrong_under_any_fault_at_any_transition() -> None:
+    done = faults("--short")
+    assert done.returncode == 0, done.stderr
+    last = done.stdout.strip().splitlines()[-1]
+    assert re.fullmatch(r"\| all \|  \| [\d,]+( \| 0)+ \|", last), last
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("plant", sorted(PLANTS))
+def test_a_planted_bug_is_found_by_the_short_version(plant: str) -> None:
+    done = faults("--short", "--until-found", "--plant", plant)
+    assert done.returncode == 1, done.stdout
+    assert re.search(r"\[--seed \d+ --runs 1\]", done.stderr)
