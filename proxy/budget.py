@@ -19,18 +19,15 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
-from decimal import Context, Decimal, Inexact
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
 from typing import Final
 
 from proxy.decision import Happened, Outcome, Word
-from proxy.policy.verdict import Account, Claim, Effect, Verdict, strictest
+from proxy.policy.limits import ACCOUNTS, EXACTLY, LONGEST, ZERO, limited, total
+from proxy.policy.verdict import Account, Claim, Verdict
 
-LONGEST: Final = 31 * 86_400
-"""Seconds that a window may be long, and so what is remembered of an account."""
-ACCOUNTS: Final = 1_000
-"""Accounts that one rule may have; for one more there is no room."""
 EXACT: Final = 1_024
 MOST: Final = 4_096
 OPEN: Final = 100_000
@@ -41,76 +38,6 @@ RETURNED: Final = "returned"
 _MICRO: Final = 1_000_000
 _COARSE: Final = 32
 _NUMBER: Final = re.compile(r"[0-9]{1,18}(?:\.[0-9]{1,18})?")
-# 10,000 values of 36 digits have fewer than 60; a sum that had to be rounded would be a bug.
-_EXACTLY: Final = Context(prec=100, traps=[Inexact])
-ZERO: Final = Decimal(0)
-
-
-def total(amounts: Iterable[Decimal]) -> Decimal:
-    """The exact sum, whatever the thread's own context rounds to."""
-    found = ZERO
-    for amount in amounts:
-        found = _EXACTLY.add(found, amount)
-    return found
-
-
-# -- one verdict and its budgets -----------------------------------------------------------
-
-type Used = Callable[[Claim], Decimal | None]
-"""How much of an account is used, None where there is no place for it."""
-
-
-def unused(_: Claim) -> Decimal:
-    """As before anything was released."""
-    return ZERO
-
-
-def limited(verdict: Verdict, used: Used) -> Verdict:
-    """
-    The verdict once its budgets are asked: the strictest of it and of each rule without room.
-
-    Its why then names how much is used.
-    """
-    if verdict.effect is Effect.DENY or not verdict.budgets:
-        return verdict
-    over = [
-        replace(claim.over, why=why, policy=verdict.policy)
-        for claim in verdict.budgets
-        if (why := shortage(claim, used(claim)))
-    ]
-    if not over:
-        return verdict
-    found = strictest([verdict, *over])
-    whys = dict.fromkeys(one.why for one in (verdict, *over) if one.effect is found.effect)
-    return replace(found, why="; ".join(whys), budgets=verdict.budgets)
-
-
-def shortage(claim: Claim, used: Decimal | None) -> str:
-    """Why an account has no room for a claim, in words; empty where it has."""
-    if claim.amount is None:
-        return f"{claim.why}: it counts as over the budget"
-    if used is None:
-        return f"more than {ACCOUNTS} accounts draw on this budget: there is no place for another"
-    if _EXACTLY.add(used, claim.amount) <= claim.limit:
-        return ""
-    places = max(_places(used), _places(claim.amount), _places(claim.limit))
-    spent, limit, more = (f"{amount:.{places}f}" for amount in (used, claim.limit, claim.amount))
-    unit = f" {claim.account.unit}" if claim.account.unit else ""
-    return f"{spent} of {limit}{unit} in {span(claim.per)} are used, and this takes {more}"
-
-
-def span(seconds: int) -> str:
-    """A duration as rules write it, in days from two of them on."""
-    if seconds % 86_400 == 0 and seconds > 86_400:
-        return f"{seconds // 86_400}d"
-    if seconds % 3_600 == 0:
-        return f"{seconds // 3_600}h"
-    return f"{seconds}s" if seconds % 60 else f"{seconds // 60}m"
-
-
-def _places(amount: Decimal) -> int:
-    exponent = amount.as_tuple().exponent
-    return max(0, -exponent) if isinstance(exponent, int) else 0
 
 
 def gives_back(outcome: Outcome) -> bool:
@@ -335,7 +262,7 @@ def _standing(account: Account, spent: _Spent, passed: int, now: int) -> Standin
     for release in window:
         if left < spent.limit:
             break
-        left = _EXACTLY.subtract(left, release.amount)
+        left = EXACTLY.subtract(left, release.amount)
         room_at = now + release.last + spent.per * _MICRO - passed
     return Standing(account, used, spent.limit, spent.per, room_at)
 
@@ -379,7 +306,7 @@ class _Spent:
     def add(self, time: int, amount: Decimal) -> None:
         """`time` is not before any other."""
         if self.releases and self.newest == time:
-            self.releases[-1].amount = _EXACTLY.add(self.releases[-1].amount, amount)
+            self.releases[-1].amount = EXACTLY.add(self.releases[-1].amount, amount)
             return
         self.releases.append(_Release(time, time, amount))
         if len(self.releases) > self._most:
@@ -388,7 +315,7 @@ class _Spent:
     def take_back(self, time: int, amount: Decimal) -> None:
         at = bisect_left(self.releases, time, key=_last)
         if at < len(self.releases):
-            left = _EXACTLY.subtract(self.releases[at].amount, amount)
+            left = EXACTLY.subtract(self.releases[at].amount, amount)
             self.releases[at].amount = left
             if left <= 0:
                 del self.releases[at]
@@ -405,7 +332,7 @@ class _Spent:
             after = thinned[-1] if thinned else None
             if after is not None and after.last - release.first <= (now - after.last) // _COARSE:
                 after.first = release.first
-                after.amount = _EXACTLY.add(after.amount, release.amount)
+                after.amount = EXACTLY.add(after.amount, release.amount)
             else:
                 thinned.append(release)
         self.releases = [*reversed(thinned), *newest]

@@ -16,6 +16,7 @@ from proxy.decode import Facts, Unreadable, decode
 from proxy.decode.http import read_port
 from proxy.errors import fail
 from proxy.policy.evaluate import Policy
+from proxy.policy.limits import Used, limited, unused
 from proxy.policy.verdict import Effect, Verdict
 
 BODY_LIMIT: Final = 10 * 1024 * 1024
@@ -105,13 +106,18 @@ class Answer:
 
 
 def answer(
-    policy: Policy, asked: Request, facts: Facts = NO_FACTS, *, body_limit: int = BODY_LIMIT
+    policy: Policy,
+    asked: Request,
+    facts: Facts = NO_FACTS,
+    *,
+    body_limit: int = BODY_LIMIT,
+    used: Used = unused,
 ) -> Answer:
-    """The gate's answer to one request, its body in hand."""
+    """The gate's answer to one request, its body in hand; `used` says what its budgets have left."""
     head = decode(replace(asked, body=None) if asked.body else asked, facts)
     if head.unreadable is not None:
         return Answer("unreadable", head.unreadable, head)
-    verdict = policy.judge(head)
+    verdict = limited(policy.judge(head), used)
     if head.complete or (verdict.settled and verdict.effect is not Effect.HOLD):
         return Answer(str(verdict.effect), verdict.why, head, verdict)
     if len(asked.body or b"") > body_limit:
@@ -119,5 +125,5 @@ def answer(
     action = decode(asked, facts)
     if action.unreadable is not None:
         return Answer("unreadable", action.unreadable, action)
-    verdict = policy.judge(action)
+    verdict = limited(policy.judge(action), used)
     return Answer(str(verdict.effect), verdict.why, action, verdict)

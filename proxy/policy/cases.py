@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Final
 from urllib.parse import quote_plus
 
@@ -20,10 +21,11 @@ from proxy.policy import asked, keys, shape
 from proxy.policy.asked import BODY_LIMIT, NO_FACTS
 from proxy.policy.evaluate import Policy
 from proxy.policy.keys import NAME, Keys
+from proxy.policy.limits import ZERO
 from proxy.policy.operands import OperandError, literal
 from proxy.policy.rule import Operand
 from proxy.policy.source import Broken, Listing, Mistakes, Node, Scalar, Table, read
-from proxy.policy.verdict import Effect
+from proxy.policy.verdict import Claim, Effect
 
 EXPECTED: Final = (*map(str, Effect), "unreadable", "too_large")
 
@@ -41,6 +43,7 @@ CASE: Final[Keys] = {
     "body_base64": "A body in base64.",
     "expect": f"One of {', '.join(EXPECTED)}.",
     "rule": "A rule that must be among those that decided.",
+    "used": "How much is used already of each budget that the request draws on.",
 }
 _BODIES: Final = ("form", "json", "body", "body_base64")
 
@@ -54,6 +57,11 @@ class Case:
     expect: str
     rule: str | None
     at: str
+    used: Decimal = ZERO
+
+    def spent(self, _: Claim) -> Decimal:
+        """What is used of any budget, as the case says it."""
+        return self.used
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +94,7 @@ def run_cases(
 
 
 def _run(policy: Policy, case: Case, facts: Facts, body_limit: int) -> Result:
-    got = asked.answer(policy, case.request, facts, body_limit=body_limit)
+    got = asked.answer(policy, case.request, facts, body_limit=body_limit, used=case.spent)
     return Result(case.name, case.expect, got.decision, case.rule, got.rules, got.why, case.at)
 
 
@@ -141,9 +149,21 @@ def _case(node: Node, mistakes: Mistakes) -> Case | None:
     expect = shape.one_of(found["expect"], EXPECTED, "expect", mistakes)
     rule = shape.name(found["rule"], "the rule", NAME, "kebab-case", mistakes) if "rule" in found else None
     request = _request(found, mistakes)
+    used = _used(found["used"], mistakes) if "used" in found else ZERO
     if name is None or expect is None or request is None or ("rule" in found and rule is None):
         return None
-    return Case(name, request, expect, rule, found["name"].at)
+    return Case(name, request, expect, rule, found["name"].at, used)
+
+
+def _used(node: Node, mistakes: Mistakes) -> Decimal:
+    try:
+        used = literal(node) if isinstance(node, Scalar) else ""
+    except OperandError:
+        used = ""
+    if isinstance(used, Decimal) and used >= 0:
+        return used
+    mistakes.add(node.at, "used is no number, 0 or above", fix="write what is used already, as in used: 180")
+    return ZERO
 
 
 # -- the request -----------------------------------------------------------------------

@@ -15,7 +15,7 @@ from typing import Final
 
 from proxy.policy.evaluate import Policy
 from proxy.policy.fields import spell
-from proxy.policy.rule import Default, Line, Operand, Operator, Rule
+from proxy.policy.rule import Budget, Default, Line, Operand, Operator, Rule, Whose
 from proxy.policy.says import spelled
 from proxy.policy.verdict import Effect, Patience
 
@@ -217,12 +217,40 @@ def _demands(old: Rule, new: Rule) -> Iterator[Step]:
         else:
             way = Way.LOOSER if after > before else Way.STRICTER if after < before else Way.BOTH
         yield Step(way, new.name, f"reviewers {_people(old)} -> {_people(new)}")
+    yield from _budget(old, new)
     if old.always_ask != new.always_ask:
         yield Step(
             Way.STRICTER if new.always_ask else Way.LOOSER,
             new.name,
             "always asks" if new.always_ask else "no longer always asks",
         )
+
+
+def _budget(old: Rule, new: Rule) -> Iterator[Step]:
+    was, now = old.budget, new.budget
+    if was is None and now is None:
+        return
+    if now is None:
+        yield Step(Way.LOOSER, new.name, f"no longer limited to {was}")
+    elif was is None:
+        yield Step(Way.STRICTER, new.name, f"limited to {now}")
+    elif was.content() != now.content():
+        yield Step(_tightened(was, now), new.name, f"limited to {was} -> {now}")
+
+
+def _tightened(was: Budget, now: Budget) -> Way:
+    """Which way a budget went; one of something else is neither looser nor stricter than another."""
+    if (was.field, was.unit, was.counts) != (now.field, now.unit, now.counts):
+        return Way.BOTH
+    steps = {
+        (now.limit < was.limit) - (now.limit > was.limit),
+        (now.per > was.per) - (now.per < was.per),
+        (now.over > was.over) - (now.over < was.over),
+        0 if now.by is was.by else 1 if now.by is Whose.RULE else -1 if was.by is Whose.RULE else 2,
+    } - {0}
+    if steps == {1}:
+        return Way.STRICTER
+    return Way.LOOSER if steps == {-1} else Way.BOTH
 
 
 def _people(rule: Rule) -> str:

@@ -16,15 +16,17 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final, NamedTuple
 
 from proxy.action import UNKNOWN, Action, Field, Reading, Values
+from proxy.policy.budgets import bounded, claims, joined
 from proxy.policy.fields import CONSEQUENCES, is_confidence
 from proxy.policy.rule import DEFAULT, HOLD_ALL, NO_RULE, TIMEOUT, Default, Line, Operator, Rule
 from proxy.policy.says import fields_of, fill
 from proxy.policy.truth import Look, Says, line_says, rule_says
 from proxy.policy.values import Truth
-from proxy.policy.verdict import Demand, Effect, Verdict, shortest, strictest
+from proxy.policy.verdict import Claim, Demand, Effect, Verdict, shortest, strictest
 
 _HOST: Final = ("host",)
 _METHOD: Final = ("method",)
@@ -115,6 +117,7 @@ class Policy:
             for rule in self.rules
             if not fields_of(rule.says)
         }
+        self._budgets = any(rule.budget is not None for rule in self.rules)
         self._by_default = {
             effect: _verdict(self.digest, effect, [_DEFAULT_RULE], (), True, _nothing) for effect in Effect
         }
@@ -142,7 +145,9 @@ class Policy:
         unreadable action is denied: the caller should have refused it already.
         """
         if action.members:
-            return strictest([self._judge(action), *map(self.judge, action.members)])
+            own, inside = self._judge(action), [self.judge(member) for member in action.members]
+            drawn = joined(own.budgets, [one.budgets for one in inside])
+            return replace(strictest([own, *inside]), budgets=drawn)
         return self._judge(action)
 
     def _judge(self, action: Action) -> Verdict:
@@ -150,6 +155,10 @@ class Policy:
             return Verdict(Effect.DENY, DEFAULT, (DEFAULT,), action.unreadable, self.digest)
         look = Look(action)
         weighed = self._weigh(look)
+        verdict = self._speak(weighed, look)
+        return self._claiming(verdict, weighed, look) if self._budgets else verdict
+
+    def _speak(self, weighed: Weighing, look: Look) -> Verdict:
         effect = weighed.effect
         speakers = [rule for rule in weighed.certain if rule.then is effect]
         if not weighed.certain and not weighed.unknown and weighed.settled:
@@ -163,6 +172,24 @@ class Policy:
             speakers.append(_DEFAULT_RULE)
         names = tuple(sorted(rule.name for rule in unknown))
         return _verdict(self.digest, effect, speakers, names, weighed.settled, look.read)
+
+    def _claiming(self, verdict: Verdict, weighed: Weighing, look: Look) -> Verdict:
+        """
+        The same with what a release would draw on: of every rule that applies, or might.
+
+        While a body is unread that might hold an amount, or more requests, nothing milder than
+        what the budget says is settled.
+        """
+        if verdict.effect is Effect.DENY:
+            return verdict
+        found: list[Claim] = []
+        for rules, unknown in ((weighed.certain, False), (weighed.unknown, True)):
+            for rule in rules:
+                found += claims(rule, look, partial(_over, rule, look.read, unknown=unknown))
+        unread = not look.action.complete and not isinstance(look.read(("consequence",)), Values)
+        stricter = any(claim.over.effect > verdict.effect for claim in found)
+        settled = verdict.settled and not (unread and stricter)
+        return replace(verdict, budgets=bounded(tuple(found)), settled=settled)
 
     def _default_alone(self, effect: Effect, look: Look) -> Verdict:
         """The default's verdict; a hold says what the request is taken for, where that is risky."""
@@ -306,6 +333,13 @@ def _verdict(
         patience=shortest([rule.patience for rule in speakers]),
         idempotency=tuple(dict.fromkeys(name for rule in speakers for name in rule.idempotency)),
     )
+
+
+def _over(rule: Rule, read: Callable[[Field], Reading], *, unknown: bool) -> Verdict:
+    """What a rule says where its budget has no room; a grant is no answer to that."""
+    assert rule.budget is not None
+    said = _verdict("", rule.budget.over, [rule], (rule.name,) if unknown else (), True, read)
+    return replace(said, why="", window=0.0, always_ask=True)
 
 
 def _demand(rule: Rule) -> Demand:

@@ -7,16 +7,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 
 from proxy.action import Action, Request
 from proxy.decode import Facts
 from proxy.policy.asked import BODY_LIMIT, NO_FACTS, Answer, answer
 from proxy.policy.evaluate import Policy
+from proxy.policy.limits import Used, unused
 from proxy.policy.lines import Lines, read_requests
 from proxy.policy.rule import Line, Rule
 from proxy.policy.truth import Look, line_says, rule_says
 from proxy.policy.values import Truth
-from proxy.policy.verdict import Effect
+from proxy.policy.verdict import Claim, Effect
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +39,15 @@ class RuleReading:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """The gate's answer, and what each rule says of what was judged."""
+    """
+    The gate's answer, and what each rule says of what was judged.
+
+    `budgets` are what a release would draw on, each with what is used of it (None: no place).
+    """
 
     answer: Answer
     readings: tuple[RuleReading, ...]
+    budgets: tuple[tuple[Claim, Decimal | None], ...] = ()
 
 
 def explain(
@@ -50,12 +57,14 @@ def explain(
     *,
     body_limit: int = BODY_LIMIT,
     every_rule: bool = False,
+    used: Used = unused,
 ) -> Explanation:
     """One request explained, by the rules that may concern its host, or by every rule."""
-    found = answer(policy, asked, facts, body_limit=body_limit)
+    found = answer(policy, asked, facts, body_limit=body_limit, used=used)
     rules = policy.rules if every_rule else policy.naming(found.action.host)
     readings = () if found.decision == "unreadable" else tuple(reading(rule, found.action) for rule in rules)
-    return Explanation(found, readings)
+    claims = () if found.verdict is None else found.verdict.budgets
+    return Explanation(found, readings, tuple((claim, used(claim)) for claim in claims))
 
 
 def reading(rule: Rule, action: Action) -> RuleReading:
@@ -97,7 +106,12 @@ def _all(lines: tuple[Line, ...], look: Look, *, tightens: bool) -> Truth:
 
 
 def from_lines(
-    policy: Policy, lines: Lines, facts: Facts = NO_FACTS, *, body_limit: int = BODY_LIMIT
+    policy: Policy,
+    lines: Lines,
+    facts: Facts = NO_FACTS,
+    *,
+    body_limit: int = BODY_LIMIT,
+    used: Used = unused,
 ) -> Iterator[str]:
     """
     A decision for each line, as a JSON line without its line feed, in the same order.
@@ -109,7 +123,7 @@ def from_lines(
         if given.request is None:
             yield _as_line(given.id, "unreadable", given.why)
         else:
-            found = answer(policy, given.request, facts, body_limit=body_limit)
+            found = answer(policy, given.request, facts, body_limit=body_limit, used=used)
             yield _as_line(
                 given.id, found.decision, found.why, found.rule, found.rules, found.action.operation
             )

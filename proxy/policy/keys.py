@@ -34,6 +34,7 @@ RULE: Final[Keys] = {
     "says": "What will happen, in plain words, with {fields}; [a part] goes where its field is absent.",
     "show": "The fields that the reviewer sees.",
     "hold": "Who may release it, and how long it waits.",
+    "budget": "How much it lets through by itself, of what, within how long.",
     "window": "With watch: it can be stopped for so long, as in 30s, and then proceeds; 0 only tells.",
 }
 RULE_REQUIRED: Final = ("name", "why", "match", "then")
@@ -81,12 +82,29 @@ HOLD: Final[Keys] = {
     "keepalive": "The interim response that keeps the client waiting: auto, none, 100 or 102.",
     "idempotency": "A header that gets a key derived from the hold, where the agent sent none.",
 }
+EVERY: Final = "requests"
+COUNTED: Final[dict[str, str]] = {
+    EVERY: "",
+    **{f"{word}s": word for word in CONSEQUENCES},
+}
+"""What a budget may count, and the consequence that each is the plural of."""
+BUDGET: Final[Keys] = {
+    "field": "The field whose values are added up.",
+    "unit": "The field that names their unit, as form.currency; each unit has an account of its own.",
+    "limit": "How much may be released within that time, in the field's own units.",
+    "count": "How many requests may be released within that time, instead of field and limit.",
+    "per": "Within how long, as in 24h; at most 31d.",
+    "by": "Who has an account: each agent, each credential, or all together (rule, unless said).",
+    "over": "What happens to more: hold (unless said) or deny.",
+    **{word: f"How many {word} within how long, as in 20 per 1h." for word in COUNTED},
+}
 
 MAX_RULES: Final = 20_000
 MAX_LIST: Final = 1_000
 MAX_TEXT: Final = 1_000
 MAX_APPROVALS: Final = 16
 MAX_WAIT: Final = 3600
+MAX_COUNT: Final = 1_000_000
 MAX_TIMEOUT: Final = 7 * 24 * 3600
 UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -95,4 +113,5 @@ GROUP: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 METHOD: Final = r"[A-Z][A-Z0-9_-]{0,31}"
 DURATION: Final = r"[1-9][0-9]{0,8}[smhd]"
 DURATION_OR_NONE: Final = r"0[smhd]?|[1-9][0-9]{0,8}[smhd]"
+COUNT_WITHIN: Final = r"^[1-9][0-9]{0,8} +per +[1-9][0-9]{0,8}[smhd]$"
 HEADER: Final = r"[A-Za-z][A-Za-z0-9-]{0,63}"

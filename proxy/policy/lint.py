@@ -162,7 +162,8 @@ def _repeated(rule: Rule, line: Line) -> Iterator[Finding]:
 def _beside_others(rule: Rule, policy: Policy) -> Iterator[Finding]:
     """Against the rules for the same hosts: no other can cover this one."""
     others = [one for one in policy.naming(_some_host(rule)) if one is not rule]
-    stronger = [one for one in others if one.then > rule.then and rule_covers(one, rule)]
+    most = rule.then if rule.budget is None else rule.budget.over
+    stronger = [one for one in others if one.then > most and rule_covers(one, rule)]
     if stronger:
         strongest = max(stronger, key=lambda one: one.then)
         yield _finding(
@@ -197,7 +198,7 @@ def _duplicates(rules: Iterable[Rule]) -> Iterator[Finding]:
     first: dict[str, Rule] = {}
     for rule in sorted(rules, key=lambda rule: place(rule.at)):
         content = rule.content()
-        same = json.dumps([content[key] for key in ("then", "match", "unless")])
+        same = json.dumps([content.get(key) for key in ("then", "match", "unless", "budget")])
         other = first.setdefault(same, rule)
         if other is not rule:
             yield _finding(
@@ -241,7 +242,7 @@ def _untested(policy: Policy, cases: Iterable[Case] | None, facts: Facts) -> Ite
 def _fired(policy: Policy, cases: Iterable[Case], facts: Facts) -> set[str]:
     fired: set[str] = set()
     for case in cases:
-        found = answer(policy, case.request, facts)
+        found = answer(policy, case.request, facts, used=case.spent)
         fired.update(found.rules)
         if found.verdict is not None:
             fired.update(rule.name for rule in policy.read(found.action).certain)

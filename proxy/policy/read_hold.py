@@ -37,14 +37,18 @@ class Held:
     window: float = 0.0
 
 
-def read_hold(found: Mapping[str, Node], then: str | None, mistakes: Mistakes) -> Held:
-    """The keys of a rule that say how it waits; what is wrong has been said."""
+def read_hold(found: Mapping[str, Node], then: str | None, mistakes: Mistakes, *, over: bool = False) -> Held:
+    """
+    The keys of a rule that say how it waits; what is wrong has been said.
+
+    `over` says that what is over its budget waits, whatever it says else.
+    """
     window = _window(found, then, mistakes)
     if "hold" not in found:
         return Held(window=window)
     node = found["hold"]
     parts = shape.table(node, keys.HOLD, "hold", mistakes) or {}
-    if then not in (None, "hold") and not (window and _IN_A_WINDOW.issuperset(parts)):
+    if then not in (None, "hold") and not over and not (window and _IN_A_WINDOW.issuperset(parts)):
         fix = "write then: hold, or leave it out"
         mistakes.add(node.at, f"hold: in a rule that says {then}", "nothing would wait", fix)
     return Held(

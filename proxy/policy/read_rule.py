@@ -10,6 +10,7 @@ from typing import Final
 
 from proxy.action import Field
 from proxy.policy import keys, shape
+from proxy.policy.budgets import read_budget
 from proxy.policy.fields import UnknownFieldError, did_you_mean, is_confidence, parse, spell
 from proxy.policy.operands import OperandError, operand
 from proxy.policy.read_hold import read_hold
@@ -39,7 +40,8 @@ def read_rule(node: Node, mistakes: Mistakes) -> Rule | None:
     unless = tuple(_match(item, f"unless of {called}", mistakes) for item in items)
     tier, reversible = _risk(found, mistakes)
     says, show = _says(found, mistakes), _show(found, mistakes)
-    hold = read_hold(found, then, mistakes)
+    budget = read_budget(found, then, mistakes)
+    hold = read_hold(found, then, mistakes, over=budget is not None and budget.over is Effect.HOLD)
     if then is not None:
         _check_confidence(Effect[then.upper()], match, unless, mistakes)
     if name is None or why is None or then is None or not match or not all(unless):
@@ -65,6 +67,7 @@ def read_rule(node: Node, mistakes: Mistakes) -> Rule | None:
         patience=hold.patience,
         idempotency=hold.idempotency,
         window=hold.window,
+        budget=budget,
         at=found["name"].at,
     )
 

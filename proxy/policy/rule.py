@@ -14,6 +14,7 @@ from typing import Final
 
 from proxy.action import Field
 from proxy.policy.fields import CONSEQUENCES, spell
+from proxy.policy.limits import span
 from proxy.policy.says import Template, spelled
 from proxy.policy.verdict import UNSAID, Effect, Patience, Tier
 
@@ -68,6 +69,51 @@ def _canonical(operand: Operand) -> str:
     return f"number {format(operand.normalize() if operand else Decimal(0), 'f')}"
 
 
+class Whose(StrEnum):
+    """Who has an account of their own under a budget."""
+
+    AGENT = "agent"
+    CREDENTIAL = "credential"
+    RULE = "rule"
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """
+    How much a rule lets through by itself: `limit` within `per` seconds, on each account.
+
+    Of `field` all values are added up, in the unit that the field `unit` names; without one the
+    requests are counted, all of them or those with the consequence that `counts` is the plural
+    of. `over` is what the rule says of what would be more.
+    """
+
+    limit: Decimal
+    per: int
+    field: Field | None = None
+    unit: Field | None = None
+    counts: str = "requests"
+    by: Whose = Whose.RULE
+    over: Effect = Effect.HOLD
+
+    def __str__(self) -> str:
+        """As people read it: ``form.amount 200 per 24h by agent, then hold``."""
+        what = self.counts if self.field is None else spell(self.field)
+        unit = f" in {spell(self.unit)}" if self.unit else ""
+        return f"{what}{unit} {self.limit:f} per {span(self.per)} by {self.by}, then {self.over}"
+
+    def content(self) -> dict[str, object]:
+        """The same for budgets that mean the same."""
+        return {
+            "limit": _canonical(self.limit),
+            "per": self.per,
+            "field": None if self.field is None else list(self.field),
+            "unit": None if self.unit is None else list(self.unit),
+            "counts": None if self.field else self.counts,
+            "by": str(self.by),
+            "over": str(self.over),
+        }
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """
@@ -94,6 +140,7 @@ class Rule:
     patience: Patience = UNSAID
     idempotency: tuple[str, ...] = ()
     window: float = 0.0
+    budget: Budget | None = None
     at: str = ""
 
     @property
@@ -132,6 +179,7 @@ class Rule:
             "wait": (_seconds(said.wait), None),
             "nobody": (str(said.nobody), str(plain.nobody)),
             "keepalive": (str(said.keepalive), str(plain.keepalive)),
+            "budget": (None if self.budget is None else self.budget.content(), None),
         }
         return {key: value for key, (value, default) in found.items() if value != default}
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from proxy.policy import keys
 from proxy.policy.cases import CASE, EXPECTED
 from proxy.policy.fields import FIXED, OPEN, SCALARS
-from proxy.policy.rule import Operator
+from proxy.policy.rule import Operator, Whose
 from proxy.policy.verdict import Effect, Nobody, Tier
 
 type Schema = dict[str, object]
@@ -69,6 +69,7 @@ def _rule() -> Schema:
         "says": _TEXT,
         "show": _one_or_more({"type": "string", "pattern": _field_pattern()}),
         "hold": _table(keys.HOLD, _hold()),
+        "budget": _table(keys.BUDGET, _budget(), minProperties=1),
         "window": _duration_or_none(),
     }
     return _table(keys.RULE, properties, required=list(keys.RULE_REQUIRED))
@@ -85,6 +86,7 @@ def _case() -> Schema:
         "body_base64": {"type": "string"},
         "expect": {"enum": list(EXPECTED)},
         "rule": {"type": "string", "pattern": f"^{keys.NAME}$"},
+        "used": {"type": "number", "minimum": 0},
     }
     return _table(CASE, properties, required=["name", "request", "expect"])
 
@@ -103,6 +105,20 @@ def _hold() -> dict[str, Schema]:
         "nobody": {"enum": [str(word) for word in Nobody]},
         "keepalive": {"enum": ["auto", "none", "100", "102", 100, 102]},
         "idempotency": {"type": "string", "pattern": f"^{keys.HEADER}$"},
+    }
+
+
+def _budget() -> dict[str, Schema]:
+    field: Schema = {"type": "string", "pattern": _field_pattern()}
+    return {
+        "field": field,
+        "unit": field,
+        "limit": {"type": "number", "exclusiveMinimum": 0},
+        "count": {"type": "integer", "minimum": 1, "maximum": keys.MAX_COUNT},
+        "per": {"type": "string", "pattern": f"^{keys.DURATION}$"},
+        "by": {"enum": [str(whose) for whose in Whose]},
+        "over": {"enum": ["hold", "deny"]},
+        **{word: {"type": "string", "pattern": keys.COUNT_WITHIN} for word in keys.COUNTED},
     }
 
 

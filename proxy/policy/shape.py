@@ -55,6 +55,7 @@ def _meant(word: str, known: Sequence[str]) -> str:
         ("match", keys.MATCH),
         ("the rule", keys.RULE),
         ("hold", keys.HOLD),
+        ("budget", keys.BUDGET),
         ("risk", keys.RISK),
     ):
         there = did_you_mean(word, others)
@@ -164,13 +165,15 @@ def whole(node: Node, most: int, what: str, mistakes: Mistakes) -> int | None:
     return None
 
 
-def duration(node: Node, what: str, mistakes: Mistakes, *, zero: bool = False) -> float | None:
+def duration(
+    node: Node, what: str, mistakes: Mistakes, *, zero: bool = False, most: int = keys.MAX_TIMEOUT
+) -> float | None:
     """A duration such as ``15m``, in seconds; with `zero` also none at all."""
     if isinstance(node, Scalar) and re.fullmatch(keys.DURATION_OR_NONE if zero else keys.DURATION, node.text):
         seconds = int(node.text.rstrip("smhd")) * keys.UNITS.get(node.text[-1], 1)
-        if seconds <= keys.MAX_TIMEOUT:
+        if seconds <= most:
             return float(seconds)
     if not isinstance(node, Broken):
-        fix = "write a number and s, m, h or d, at most 7d: 90s, 15m, 2h"
+        fix = f"write a number and s, m, h or d, at most {most // 86_400}d: 90s, 15m, 2h"
         mistakes.add(node.at, f"{what} is {_called(node)}", fix=fix)
     return None

@@ -11,23 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.budget import (
-    LONGEST,
-    RETURNED,
-    Budgets,
-    Taking,
-    entered,
-    fold,
-    gives_back,
-    limited,
-    shortage,
-    span,
-    takings,
-    total,
-    unused,
-)
+from proxy.budget import RETURNED, Budgets, Taking, entered, fold, gives_back, takings
 from proxy.chain import check
 from proxy.decision import Happened, Outcome
+from proxy.policy.limits import LONGEST, limited, shortage, span, total, unused
 from proxy.policy.verdict import Account, Claim, Effect, Verdict
 
 SECOND = 1_000_000
