@@ -22,6 +22,7 @@ from proxy.wire import (
     Listing,
     Message,
     Offer,
+    RollView,
     Snapshot,
     Standing,
     Status,
@@ -105,7 +106,7 @@ class ControlDesk(Desk):
         async with connected(self.path) as wire:
             await wire.ask(replace(call, name=self.name))
             answer = await wire.read()
-        if not isinstance(answer, HoldView | Status | Offer | Standing):
+        if not isinstance(answer, HoldView | Status | Offer | Standing | RollView):
             raise strange()
         return answer
 

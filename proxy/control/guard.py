@@ -129,7 +129,9 @@ def opens(call: Call) -> bool:
             return True  # an erasure lets nothing through, and is as little an agent's to ask for
         case Verb.EXTEND | Verb.GRANT:
             return True  # silence would have refused
-        case Verb.OFFER | Verb.GRANTS | Verb.REVOKE:
+        case Verb.ENROL | Verb.REGROUP | Verb.ROTATE_KEY | Verb.REVOKE_KEY:
+            return True  # whoever is on the roll decides
+        case Verb.OFFER | Verb.GRANTS | Verb.REVOKE | Verb.ROLL:
             return False
         case Verb.CHANGES | Verb.SNAPSHOT | Verb.STATUS | Verb.SHOW | Verb.PAUSE:
             return False

@@ -2,7 +2,7 @@
 What a reviewer sees and does, as values, and the lines in which they cross the control socket.
 """
 
-from proxy.wire.calls import Answer, Call, Desk, Failure, Listing, Message, Verb, strange
+from proxy.wire.calls import UNSIGNED, Answer, Call, Desk, Failure, Listing, Message, Verb, strange
 from proxy.wire.lines import (
     CALL_LIMIT,
     LINE_LIMIT,
@@ -16,10 +16,12 @@ from proxy.wire.lines import (
 )
 from proxy.wire.views import (
     Change,
+    Enrollee,
     GrantView,
     HoldView,
     Offer,
     ReviewView,
+    RollView,
     Snapshot,
     Standing,
     Status,
@@ -28,10 +30,12 @@ from proxy.wire.views import (
 __all__ = [
     "CALL_LIMIT",
     "LINE_LIMIT",
+    "UNSIGNED",
     "Answer",
     "Call",
     "Change",
     "Desk",
+    "Enrollee",
     "Failure",
     "GrantView",
     "HoldView",
@@ -39,6 +43,7 @@ __all__ = [
     "Message",
     "Offer",
     "ReviewView",
+    "RollView",
     "Snapshot",
     "Standing",
     "Status",

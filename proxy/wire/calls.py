@@ -8,10 +8,11 @@ from abc import abstractmethod
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 from proxy.errors import Exit, Problem, SluiceError, fail
-from proxy.wire.views import Change, HoldView, Offer, Snapshot, Standing, Status
+from proxy.signing.statement import Proof
+from proxy.wire.views import Change, HoldView, Offer, RollView, Snapshot, Standing, Status
 
 
 class Verb(StrEnum):
@@ -32,8 +33,22 @@ class Verb(StrEnum):
     GRANT = "grant"
     GRANTS = "grants"
     REVOKE = "revoke"
+    ROLL = "roll"
+    ENROL = "enrol"
+    REGROUP = "regroup"
+    ROTATE_KEY = "rotate-key"
+    REVOKE_KEY = "revoke-key"
     RUN_HELLO = "run-hello"
     RUN_GOODBYE = "run-goodbye"
+
+
+UNSIGNED: Final = frozenset(
+    {
+        Verb.CHANGES, Verb.SNAPSHOT, Verb.STATUS, Verb.SHOW, Verb.OFFER, Verb.GRANTS, Verb.ROLL,
+        Verb.PAUSE, Verb.RUN_HELLO, Verb.RUN_GOODBYE,
+    }
+)  # fmt: skip
+"""Verbs that decide nothing, or only refuse; every other one is signed where reviewers are enrolled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +56,8 @@ class Call:
     """
     One question to the gate; the fields are those of the `Desk` verb of the same name.
 
-    `name` is what `--as` asked for, None for the person's first name.
+    `name` is what `--as` asked for, None for the person's first name. `proof` is a reviewer's
+    signature over all the others (`proxy.wire.orders`); keys are lines of ``.pub`` files.
     """
 
     verb: Verb
@@ -56,6 +72,12 @@ class Call:
     uses: int = 0
     fields: tuple[str, ...] = ()
     rule: str | None = None
+    reviewer: str = ""
+    uid: int = 0
+    groups: tuple[str, ...] = ()
+    key: str = ""
+    old: str = ""
+    proof: Proof | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +100,7 @@ class Failure:
         return SluiceError(*self.problems, exit=Exit(self.exit))
 
 
-type Answer = HoldView | Status | Offer | Standing
+type Answer = HoldView | Status | Offer | Standing | RollView
 """What a call is answered with, where it is one message."""
 
 type Message = Call | Listing | Change | Failure | Answer
@@ -185,6 +207,10 @@ class Desk(Protocol):
         """Take a grant back, all of them for an empty prefix; those that still stand."""
         return _standing(await self.take(Call(Verb.REVOKE, prefix=prefix)))
 
+    async def roll(self) -> RollView:
+        """Who is enrolled."""
+        return _roll(await self.take(Call(Verb.ROLL)))
+
     async def unlock(self) -> Status:
         """Take decisions again after an agent's `sluice run` ended without goodbye (console only)."""
         return _status(await self.take(Call(Verb.UNLOCK)))
@@ -210,6 +236,12 @@ def _offer(answer: Answer) -> Offer:
 
 def _standing(answer: Answer) -> Standing:
     if not isinstance(answer, Standing):
+        raise strange()
+    return answer
+
+
+def _roll(answer: Answer) -> RollView:
+    if not isinstance(answer, RollView):
         raise strange()
     return answer
 

@@ -16,13 +16,16 @@ from types import NoneType, UnionType
 from typing import Any, Final, get_args, get_origin, get_type_hints
 
 from proxy.errors import Problem, SluiceError, fail
-from proxy.wire.calls import Call, Failure, Listing, Message, Verb
+from proxy.signing.statement import Proof
+from proxy.wire.calls import UNSIGNED, Call, Failure, Listing, Message, Verb
 from proxy.wire.views import (
     Change,
+    Enrollee,
     GrantView,
     HoldView,
     Offer,
     ReviewView,
+    RollView,
     Snapshot,
     Standing,
     Status,
@@ -41,6 +44,7 @@ _MESSAGES: Final[Mapping[str, type[Message]]] = {
     "status": Status,
     "offer": Offer,
     "standing": Standing,
+    "roll": RollView,
     "change": Change,
     "failure": Failure,
 }
@@ -57,7 +61,12 @@ _TAKES: Final[Mapping[Verb, frozenset[str]]] = {
     Verb.OFFER: frozenset({"prefix", "fields"}),
     Verb.GRANT: frozenset({"prefix", "reason", "digest", "seconds", "uses", "fields", "rule"}),
     Verb.REVOKE: frozenset({"prefix"}),
+    Verb.ENROL: frozenset({"reviewer", "uid", "groups", "key"}),
+    Verb.REGROUP: frozenset({"reviewer", "groups"}),
+    Verb.ROTATE_KEY: frozenset({"reviewer", "old", "key"}),
+    Verb.REVOKE_KEY: frozenset({"reviewer", "key", "reason"}),
 }
+_PARTS: Final = (HoldView, ReviewView, Status, GrantView, Enrollee, Proof, Problem)
 _LISTED: Final = (
     "id", "rule", "rules", "why", "agent", "method", "url", "operation", "show", "digest", "opened",
     "deadline", "approvals_needed", "reviews", "attempts", "agent_waiting",
@@ -79,12 +88,23 @@ def grant_json(view: GrantView) -> dict[str, object]:
     return _fields(view)
 
 
+def taken(call: Call) -> dict[str, object]:
+    """What a call asks, as JSON values: the fields that its verb has."""
+    fields = _TAKES.get(call.verb, frozenset())
+    return {name: value for name, value in _fields(call).items() if name in fields}
+
+
+def _written(verb: Verb) -> frozenset[str]:
+    """The fields of a call on the wire."""
+    envelope = {"verb", "name"} if verb in UNSIGNED else {"verb", "name", "proof"}
+    return _TAKES.get(verb, frozenset()) | envelope
+
+
 def encode(message: Message) -> bytes:
     """One line, line feed included; ASCII, so that no text in it can act on a terminal."""
     body = _fields(message)
     if isinstance(message, Call):
-        taken = {"verb", "name"} | _TAKES.get(message.verb, frozenset())
-        body = {name: value for name, value in body.items() if name in taken}
+        body = {name: value for name, value in body.items() if name in _written(message.verb)}
     return json.dumps({"message": _NAMES[type(message)], **body}).encode() + b"\n"
 
 
@@ -158,8 +178,7 @@ def _plain(value: object) -> object:
 
 def _built_call(body: dict[str, object]) -> Call:
     verb = _cast(Verb, body.get("verb"), "verb")
-    taken = {"verb", "name"} | _TAKES.get(verb, frozenset())
-    _exactly(body.keys(), taken)
+    _exactly(body.keys(), _written(verb))
     hints = _hints(Call)
     return Call(**{name: _cast(hints[name], value, name) for name, value in body.items()})
 
@@ -184,7 +203,7 @@ def _cast(hint: Any, value: Any, where: str) -> Any:
         return value
     if hint is Verb and isinstance(value, str) and value in Verb:
         return Verb(value)
-    if hint in (HoldView, ReviewView, Status, GrantView, Problem) and isinstance(value, dict):
+    if hint in _PARTS and isinstance(value, dict):
         return _built(hint, value)
     raise _malformed(f"{where} is of another type")
 

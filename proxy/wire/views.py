@@ -32,6 +32,8 @@ class HoldView:
     `blast` says how far it reaches: ``recipients``, ``records``, ``amount``, ``currency``, as far
     as anything says so; `first_seen` which of host, operation, recipient and credential this
     agent has not used before. Both are as they were when the hold opened.
+    `policy` is the digest of the policy that held it; `salt` (hex) is what the ledger's commitments
+    to this hold are made with.
     `headers` and `body` are empty but in the whole view (`Desk.show`); `body_note` says what
     of the body is not shown and why.
     """
@@ -62,6 +64,8 @@ class HoldView:
     reviewers: tuple[str, ...] = ()
     blast: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     first_seen: tuple[str, ...] = ()
+    policy: str = ""
+    salt: str = ""
     headers: tuple[tuple[str, str], ...] = ()
     body: str = ""
     body_note: str = ""
@@ -154,3 +158,27 @@ class Snapshot:
 
     status: Status
     holds: tuple[HoldView, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class Enrollee:
+    """A reviewer on the roll: the account, the groups, and the keys in force as lines of ``.pub`` files."""
+
+    name: str
+    uid: int
+    groups: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RollView:
+    """
+    Who is enrolled, nobody or several; then decisions are signed.
+
+    `ledger` is the id of the ledger that statements are for; `proposals` say in words what
+    `reviewers.yaml` would have otherwise.
+    """
+
+    ledger: str
+    reviewers: tuple[Enrollee, ...] = ()
+    proposals: tuple[str, ...] = ()
