@@ -20,7 +20,7 @@ from proxy.decode import decode
 from proxy.errors import SluiceError
 from proxy.hold import Hold, State
 from proxy.ledger import Draft
-from proxy.policy.verdict import Effect, Verdict
+from proxy.policy.verdict import Effect, Keepalive, Verdict
 
 if TYPE_CHECKING:
     from proxy.admission import Admission
@@ -42,6 +42,7 @@ class Hearing:
         self._left = ""
         self._concluded = False
         self.decision: Decision | None = None
+        self.keepalive: Keepalive | None = None
 
     async def begin(self) -> None:
         """
@@ -156,6 +157,7 @@ class Hearing:
         """Open it, write that down, and let go of what was parsed: it may wait for long."""
         hold = self._admission.approvals.open(self._id, self._action, verdict, digest(self._request))
         self._held = self._admission.write_held(hold)
+        self.keepalive = verdict.patience.keepalive
         self._action = self._action.bare()
 
     async def _wait(self) -> Hold:

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from proxy.action import Request
 from proxy.decision import Answer, By, Decision, Outcome, Word
+from proxy.policy.verdict import Keepalive
 
 
 class Hearing(Protocol):
@@ -20,9 +21,11 @@ class Hearing(Protocol):
 
     `decision` is set as soon as one is made: after `Door.receive`, where headers alone
     settle it, else after `judge`. Every hearing ends in exactly one decision, whatever happens.
+    `keepalive` is set where a hold opens: what its rules say of interim answers meanwhile.
     """
 
     decision: Decision | None
+    keepalive: Keepalive | None
 
     async def judge(self, request: Request) -> Decision:
         """

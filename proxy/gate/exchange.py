@@ -46,6 +46,7 @@ from proxy.gate.events import (
 )
 from proxy.gate.framing import Head, UnreadableError, answered
 from proxy.gate.guard import Guarded, foreign_protocol
+from proxy.gate.keepalive import words
 from proxy.gate.reading import Address, MisdirectedError, Tunnel, read_connect, read_request
 from proxy.gate.release import release
 from proxy.gate.waiting import Waiting, turns
@@ -183,7 +184,7 @@ class Exchange(Waiting):
         if hearing is None or head is None:
             raise RuntimeError("judged before it was heard")
         request = head.with_body(body)
-        decision = yield from self._ask(hearing.judge(request))
+        decision = yield from self._ask(hearing.judge(request), words(self.stream_id, request, hearing))
         if decision.word.opens:
             yield from self._open(decision, request, body)
         else:
@@ -381,12 +382,9 @@ class Exchange(Waiting):
         """A CONNECT dials nothing; it says where the requests to come are going."""
         why = foreign_protocol(address.port)
         if why is not None:
-            request = Request(
-                self.peer.agent, b"CONNECT", "connect", address.host, address.port, b"", (), b""
-            )
-            question = self.peer.terms.door.malformed(
-                self.peer.agent, why, request=request, word=Word.REFUSED
-            )
+            agent = self.peer.agent
+            request = Request(agent, b"CONNECT", "connect", address.host, address.port, b"", (), b"")
+            question = self.peer.terms.door.malformed(agent, why, request=request, word=Word.REFUSED)
             yield from self._refuse((yield from self._ask(question)))
             return
         self.stage = Stage.OVER

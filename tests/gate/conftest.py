@@ -18,6 +18,7 @@ from proxy.decision import Answer, By, Decision, Outcome, Word
 from proxy.gate import Hearing
 from proxy.gate.ca import open_authority
 from proxy.gate.embedding import Gate, GateConfig
+from proxy.policy.verdict import Keepalive
 
 LIMIT = 10.0
 """Seconds after which a test gives up waiting."""
@@ -30,6 +31,7 @@ class SmallHearing:
     door: SmallDoor
     request: Request
     decision: Decision | None = None
+    keepalive: Keepalive | None = None
     left: list[str] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
     released: asyncio.Event = field(default_factory=asyncio.Event)
@@ -41,6 +43,7 @@ class SmallHearing:
         if b"bug-in-judge" in path:
             raise ValueError("planted")
         if b"hold" in path:
+            self.keepalive = self.door.keepalive
             self.door.waiting.append(self)
             self.door.changed()
             if not self.left:
@@ -91,6 +94,7 @@ class SmallDoor:
     outcomes: list[Outcome] = field(default_factory=list)
     denies: Word | None = None
     slow: float = 0.0
+    keepalive: Keepalive = Keepalive.AUTO
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def receive(self, request: Request) -> Hearing:
