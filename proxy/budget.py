@@ -6,8 +6,8 @@ outcome may give it back. The same fold goes on while the gate runs, so that a s
 the run before had used. It knows no policy: rules say in each claim how much and how long.
 
 What never makes room: an amount that nobody can read, an account for which there is no place, an
-outcome that nobody knows, and a clock that goes back. Time here is what has *passed* between
-entries, and a step back is no time at all.
+outcome that nobody knows, and a clock that goes back: time stands still then until the clock is
+again where it was, because which of the two times was wrong nobody can say.
 
 Amounts are decimals, added exactly. The newest releases of an account are kept one by one; of
 more than `MOST`, older ones are put together, and leave the window late by at most a 32nd of
@@ -142,17 +142,16 @@ class Budgets:
         self._most = most
         self._rules: dict[str, dict[Account, _Spent]] = {}
         self._open: OrderedDict[str, list[tuple[Account, int, Decimal]]] = OrderedDict()
-        self._last: int | None = None
-        self._passed = 0
+        self._now = 0
 
     def used(self, account: Account, per: int, now: int) -> Decimal | None:
         """What was released within the last `per` seconds; None where there is no place for the account."""
-        passed = self._after(now)
+        now = self._at(now)
         accounts = self._rules.get(account.rule, {})
         spent = accounts.get(account)
         if spent is None:
-            return ZERO if self._has_place(account.rule, passed) else None
-        return total(release.amount for release in spent.since(passed - per * _MICRO))
+            return ZERO if self._has_place(account.rule, now) else None
+        return total(release.amount for release in spent.since(now - per * _MICRO))
 
     def ask(self, verdict: Verdict, now: int) -> Verdict:
         """The verdict once the accounts are asked (`limited`)."""
@@ -160,14 +159,14 @@ class Budgets:
 
     def take(self, id: str, takings: Iterable[Taking], now: int) -> None:
         """Take out what the request `id` is released with, whether or not there is room."""
-        passed = self._after(now)
+        now = self._at(now)
         taken = []
         for one in takings:
-            spent = self._open_account(one.account, passed)
+            spent = self._open_account(one.account, now)
             if spent is not None and one.amount > 0:
                 spent.limit, spent.per = one.limit, one.per
-                spent.add(passed, one.amount)
-                taken.append((one.account, passed, one.amount))
+                spent.add(now, one.amount)
+                taken.append((one.account, now, one.amount))
         if taken:
             self._open[id] = taken
             if len(self._open) > OPEN:
@@ -176,11 +175,11 @@ class Budgets:
     def give_back(self, id: str) -> bool:
         """Put back what a request took, once; whether there was anything."""
         taken = self._open.pop(id, [])
-        for account, passed, amount in taken:
+        for account, time, amount in taken:
             accounts = self._rules.get(account.rule, {})
             spent = accounts.get(account)
-            if spent is not None and passed > self._passed - LONGEST * _MICRO:
-                spent.take_back(passed, amount)
+            if spent is not None and time > self._now - LONGEST * _MICRO:
+                spent.take_back(time, amount)
                 if not spent.releases:
                     del accounts[account]
         return bool(taken)
@@ -195,7 +194,7 @@ class Budgets:
 
     def learn(self, fields: Mapping[str, object], time: int) -> None:
         """Go on by one ledger entry; those that do not speak of budgets may be left out."""
-        self._after(time)
+        self._at(time)
         id, told = _text(fields, "id"), fields.get("budgets")
         if told == RETURNED:
             self.give_back(id)
@@ -204,36 +203,34 @@ class Budgets:
 
     def standings(self, now: int) -> list[Standing]:
         """Every account of which something is used, by rule, owner and unit."""
-        passed = self._after(now)
+        now = self._at(now)
         return [
             standing
             for _, accounts in sorted(self._rules.items())
             for account, spent in sorted(accounts.items())
-            if (standing := _standing(account, spent, passed, now)).used
+            if (standing := _standing(account, spent, now)).used
         ]
 
-    def _after(self, now: int) -> int:
-        """How much time has passed since the first entry; a clock that goes back stands still."""
-        if self._last is not None:
-            self._passed += max(0, now - self._last)
-        self._last = now
-        return self._passed
+    def _at(self, now: int) -> int:
+        """The latest time there ever was."""
+        self._now = max(self._now, now)
+        return self._now
 
-    def _open_account(self, account: Account, passed: int) -> _Spent | None:
+    def _open_account(self, account: Account, now: int) -> _Spent | None:
         accounts = self._rules.setdefault(account.rule, {})
         spent = accounts.get(account)
         if spent is None:
-            if not self._has_place(account.rule, passed):
+            if not self._has_place(account.rule, now):
                 return None
             spent = accounts[account] = _Spent(self._exact, self._most)
-        spent.forget(passed - LONGEST * _MICRO)
+        spent.forget(now - LONGEST * _MICRO)
         return spent
 
-    def _has_place(self, rule: str, passed: int) -> bool:
+    def _has_place(self, rule: str, now: int) -> bool:
         accounts = self._rules.get(rule, {})
         if len(accounts) < self._most_accounts:
             return True
-        horizon = passed - LONGEST * _MICRO
+        horizon = now - LONGEST * _MICRO
         for account in [one for one, spent in accounts.items() if spent.newest <= horizon]:
             del accounts[account]
         return len(accounts) < self._most_accounts
@@ -255,15 +252,15 @@ def fold(entries: Iterable[tuple[Mapping[str, object], int]]) -> Budgets:
     return budgets
 
 
-def _standing(account: Account, spent: _Spent, passed: int, now: int) -> Standing:
-    window = spent.since(passed - spent.per * _MICRO)
+def _standing(account: Account, spent: _Spent, now: int) -> Standing:
+    window = spent.since(now - spent.per * _MICRO)
     used = total(release.amount for release in window)
     left, room_at = used, None
     for release in window:
         if left < spent.limit:
             break
         left = EXACTLY.subtract(left, release.amount)
-        room_at = now + release.last + spent.per * _MICRO - passed
+        room_at = release.last + spent.per * _MICRO
     return Standing(account, used, spent.limit, spent.per, room_at)
 
 

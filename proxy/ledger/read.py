@@ -260,6 +260,17 @@ def _query(wanted: Filter) -> tuple[str, list[bytes]]:
     return query, [f'"kind":"{kind}"'.encode() for kind in kinds]
 
 
+def naming(connection: sqlite3.Connection, field: str) -> Iterator[tuple[Entry, dict[str, object]]]:
+    """The entries that have a field of this name, oldest first: those without are not even read."""
+    at, query = -1, f"{_SELECT} seq > ? AND instr(body, ?) ORDER BY seq LIMIT ?"
+    while page := connection.execute(query, (at, f'"{field}":'.encode(), _PAGE)).fetchall():
+        for row in page:
+            fields = _fields(Entry(*row))
+            if field in fields:
+                yield Entry(*row), fields
+        at = page[-1][0]
+
+
 def latest(connection: sqlite3.Connection, kind: str) -> int:
     """The number of the last entry of a kind, -1 where there is none."""
     before = head(connection).seq + 1
