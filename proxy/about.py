@@ -26,6 +26,9 @@ from proxy.records import iso
 HOST: Final = "sluice.invalid"
 URL: Final = f"http://{HOST}/"
 MAX_HOSTS: Final = 200
+ASK_AGAIN: Final = 5
+"""Seconds after which an agent that was deferred may ask again: asking waits for it anyway."""
+
 MAX_ACCEPT: Final = 1_000
 """Bytes of an Accept header that are read."""
 
@@ -68,6 +71,10 @@ def _below(host: str, suffixes: set[str]) -> bool:
     return any(host[at:] in suffixes for at, char in enumerate(host) if char == "." and at)
 
 
+_COME: Final = "approved: send the same request again now, it goes through once"
+_DECIDED: Final = {State.CUT_OFF: Word.UNAVAILABLE, State.PROCEEDED: Word.WATCHED}
+
+
 @dataclass(frozen=True, slots=True)
 class Standing:
     """
@@ -93,9 +100,12 @@ class Standing:
         Until it is, nothing has been decided: what cannot be written down is not enforced.
         """
         deadline = iso(hold.deadline)
+        if hold.state is State.SPENDABLE:
+            return cls(hold.id, str(State.APPROVED), deadline, detail=_COME, retry_after=0)
         if not hold.settled or not written:
-            return cls(hold.id, str(State.PENDING), deadline)
-        decision = Word.UNAVAILABLE if hold.state is State.CUT_OFF else Word(hold.state)
+            come = ASK_AGAIN if hold.state is State.DEFERRED else None
+            return cls(hold.id, str(State.PENDING), deadline, retry_after=come)
+        decision = _DECIDED.get(hold.state) or Word(hold.state)
         detail = hold.cause if decision in (Word.DENIED, Word.REFUSED) else ""
         return cls(hold.id, str(hold.state), deadline, str(decision), detail)
 
@@ -191,7 +201,7 @@ _HELD: Final = (
     "under the same hold. A changed request is another one, and is held anew.",
     "`pending` (503 with retry-after, or 202 where you sent `Prefer: respond-async`) means that nobody has "
     "decided yet and that you need not keep a connection open. After retry-after seconds send the very "
-    "same request again: that is how an approval is used. The `status` URL in that answer says how the "
+    "same request again: that is how an approval is used. `status_url` in that answer says how the "
     "hold stands, and asking it sends nothing.",
 )
 _REFUSED: Final = (

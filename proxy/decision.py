@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple
 
+from proxy.action import Request
+
 
 class Word(StrEnum):
     """What was decided, in the one word that ledger, console and agent share."""
@@ -31,6 +33,7 @@ class Word(StrEnum):
     UNKNOWN = "unknown"
     ABANDONED = "abandoned"
     CUT_OFF = "cut_off"
+    UNSPENT = "unspent"
 
     @property
     def opens(self) -> bool:
@@ -46,6 +49,7 @@ class By(StrEnum):
     DEADLINE = "deadline"
     AGENT = "agent"
     FAULT = "fault"
+    GRANT = "grant"
 
 
 _OPEN: Final = frozenset({Word.ALLOWED, Word.WATCHED, Word.APPROVED})
@@ -73,10 +77,11 @@ REFUSALS: Final[dict[Word, Told]] = {
     Word.UNAVAILABLE: Told(503, "The gate cannot decide safely; nobody decided anything", True),
     Word.FAILED: Told(502, "Upstream could not be reached; nothing was sent", True),
     Word.UNKNOWN: Told(502, "Sent, but the answer was lost; do not repeat", False),
-    # An agent that has gone, or was cut off by a restart, reads neither of these; they are
+    # An agent that has gone, or was cut off by a restart, reads none of these; they are
     # here so that no word is without an answer that refuses.
     Word.ABANDONED: Told(503, "The agent left while waiting", True),
     Word.CUT_OFF: Told(503, "The gate cannot decide safely; nobody decided anything", True),
+    Word.UNSPENT: Told(503, "Approved, but the agent did not come back for it", True),
 }
 
 
@@ -95,8 +100,10 @@ class Decision:
     What is enforced on one request, by whom and why.
 
     `why` is for the ledger and the console; `detail` is what the agent reads: the reviewer's
-    reason or the rule's why, never paths, other rules or a stack trace. `entry` is the
-    sequence number of the ledger's `decided` entry, None where it was not written.
+    reason or the rule's why, never paths, other rules or a stack trace. `again` is the earlier
+    hold whose denial answers this request too. `sends` is what leaves where that is not the very
+    request that was judged; `retry_after` (seconds) and `follow` (a URL)
+    tell an agent when to ask again, and where to look meanwhile.
     """
 
     word: Word
@@ -109,6 +116,10 @@ class Decision:
     reviewers: tuple[str, ...] = ()
     status: int | None = None
     digest: bytes = b""
+    again: str = ""
+    sends: Request | None = None
+    retry_after: int | None = None
+    follow: str = ""
 
     def answer(self) -> Answer:
         """The refusal that the agent gets; asking it of a decision that opens is a bug."""
@@ -124,9 +135,14 @@ class Decision:
         }
         if self.rule:
             problem["rule"] = self.rule
-        if self.hold:
-            problem["hold"] = self.hold
+        hold = self.hold or self.again
+        if hold:
+            problem["hold"] = hold
         problem["retry"] = retry
+        if self.follow:
+            problem["status_url"] = self.follow
+        if self.retry_after is not None:
+            problem["retry_after"] = self.retry_after
         body = json.dumps(problem, ensure_ascii=True).encode() + b"\n"
         headers: tuple[tuple[bytes, bytes], ...] = (
             (b"content-type", b"application/problem+json"),
@@ -137,8 +153,10 @@ class Decision:
             # Beside the body, because not every SDK shows that.
             (b"sluice-detail", _in_a_header(self.detail or title)),
         )
-        if self.hold:
-            headers = (*headers, (b"sluice-hold", self.hold.encode("ascii", "backslashreplace")))
+        if hold:
+            headers = (*headers, (b"sluice-hold", hold.encode("ascii", "backslashreplace")))
+        if self.retry_after is not None:
+            headers = (*headers, (b"retry-after", b"%d" % self.retry_after))
         return Answer(status, headers, body)
 
 

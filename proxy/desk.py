@@ -16,7 +16,8 @@ from typing import Final
 from proxy import records
 from proxy.admission import Admission
 from proxy.errors import Exit, fail
-from proxy.hold import Hold, Reviewer
+from proxy.hold import Hold, Reviewer, State
+from proxy.policy.verdict import Effect
 from proxy.redact import redact
 from proxy.reload import Reload
 from proxy.wire import Answer, Call, Change, Desk, HoldView, ReviewView, Snapshot, Status, Verb
@@ -43,7 +44,8 @@ class Board:
         self.erase: Callable[[str, str, str], Awaitable[object]] | None = None
         self._waiting: dict[str, HoldView] = {}
         self._ended: OrderedDict[str, HoldView] = OrderedDict()
-        self._readers: set[asyncio.Queue[Change | None]] = set()
+        self._readers: dict[asyncio.Queue[Change | None], Reviewer | None] = {}
+        admission.present = self.present
         admission.approvals.watch(self._on_hold)
 
     def _on_hold(self, what: str, hold: Hold) -> None:
@@ -65,6 +67,10 @@ class Board:
                 reader.put_nowait(change)
             elif reader.qsize() == _BACKLOG:
                 reader.put_nowait(None)
+
+    def present(self) -> tuple[Reviewer, ...]:
+        """The reviewers who look at the desk now."""
+        return tuple(who for who in self._readers.values() if who is not None)
 
     def status_changed(self) -> None:
         """What `status` says has changed."""
@@ -102,10 +108,14 @@ class Board:
         hold = self.admission.approvals.find(prefix)
         return whole(hold, self.view(hold))
 
-    async def changes(self) -> AsyncIterator[Snapshot | Change]:
-        """A snapshot, then every change, and the status again whenever its counts have moved."""
+    async def changes(self, reviewer: Reviewer | None = None) -> AsyncIterator[Snapshot | Change]:
+        """
+        A snapshot, then every change, and the status again whenever its counts have moved.
+
+        `reviewer` is there to decide for as long as this is read.
+        """
         reader: asyncio.Queue[Change | None] = asyncio.Queue()
-        self._readers.add(reader)
+        self._readers[reader] = reviewer
         try:
             snapshot = self.snapshot()
             yield snapshot
@@ -127,7 +137,7 @@ class Board:
                 told = change.status or told
                 yield change
         finally:
-            self._readers.discard(reader)
+            del self._readers[reader]
 
 
 class LocalDesk(Desk):
@@ -144,7 +154,7 @@ class LocalDesk(Desk):
 
     def changes(self) -> AsyncIterator[Snapshot | Change]:
         """A snapshot first, then every change."""
-        return self._board.changes()
+        return self._board.changes(self._reviewer)
 
     async def snapshot(self) -> Snapshot:
         """The desk now."""
@@ -242,10 +252,14 @@ def summary(hold: Hold) -> HoldView:
         deadline=hold.deadline,
         approvals_needed=hold.approvals_needed,
         reviews=_reviews(hold),
-        agent_waiting=not hold.settled,
+        attempts=hold.attempts,
+        agent_waiting=hold.state is State.PENDING,
         state=str(hold.state),
         cause=hold.cause,
         by=hold.by,
+        notices=hold.notices,
+        differs=hold.differs,
+        window=hold.verdict.effect is Effect.WATCH,
         tier=str(verdict.tier),
         reversible=verdict.reversible,
         unknown=verdict.unknown,
@@ -264,7 +278,9 @@ def _moved_on(view: HoldView, hold: Hold) -> HoldView:
         by=hold.by,
         reviews=_reviews(hold),
         approvals_needed=hold.approvals_needed,
-        agent_waiting=not hold.settled,
+        deadline=hold.deadline,
+        attempts=hold.attempts,
+        agent_waiting=hold.state is State.PENDING,
     )
 
 

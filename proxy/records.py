@@ -18,7 +18,7 @@ from proxy.chain import cut
 from proxy.decision import Decision, Outcome
 from proxy.decode import Unreadable
 from proxy.decode import body as bodies
-from proxy.hold import Hold, Review
+from proxy.hold import Hold, Review, State
 from proxy.ledger import Draft
 from proxy.policy.verdict import Verdict
 from proxy.redact import Redacted, redact, redact_url, redact_value
@@ -67,7 +67,10 @@ def decided(
             fields["shadow"] = True
     if decision.hold is not None:
         fields["hold"] = decision.hold
+    if decision.hold is not None or decision.again:
         fields["reviewers"] = list(decision.reviewers)
+    if decision.again:
+        fields["again"] = decision.again
     credential = action.read(("credential",))
     if isinstance(credential, Values) and credential.items:
         fields["credential"] = credential.items[0]
@@ -247,6 +250,19 @@ def reviewed(hold: Hold, review: Review) -> Draft:
         "reason": cut(review.reason, MAX_TEXT),
     }
     return Draft("reviewed", fields, digest=review.digest)
+
+
+def moved(hold: Hold) -> Draft | None:
+    """That nobody waits on a hold any more, or somebody again; None where a review says it already."""
+    match hold.state:
+        case State.UNATTENDED:
+            return Draft("unattended", {"hold": hold.id, "why": cut(hold.cause, 500)})
+        case State.DEFERRED:
+            return Draft("deferred", {"hold": hold.id, "why": cut(hold.cause, 500)})
+        case State.PENDING:
+            return Draft("rejoined", {"hold": hold.id, "attempt": hold.attempts})
+        case _:
+            return None
 
 
 def extended(hold: Hold, by: str) -> Draft:

@@ -16,16 +16,19 @@ from typing import Final
 
 from proxy import about, records
 from proxy.about import Standing, Terms
-from proxy.action import Request
-from proxy.admission.hearing import Hearing, say
+from proxy.action import Action, Request
+from proxy.admission.hearing import Hearing
+from proxy.admission.holding import decision_of, say
+from proxy.admission.recall import Recall
 from proxy.approvals import Approvals
 from proxy.decision import Answer, By, Decision, Word
 from proxy.decode import Facts, decode
 from proxy.errors import Exit, SluiceError, fail
-from proxy.hold import Hold, Review, Reviewer
+from proxy.hold import Hold, Review, Reviewer, State
 from proxy.ledger import Draft, Fields, Ledger, UnavailableError
+from proxy.people import present
 from proxy.policy import Policy
-from proxy.policy.verdict import Effect
+from proxy.policy.verdict import Effect, Verdict
 
 log = logging.getLogger("sluice")
 
@@ -58,7 +61,8 @@ class Admission:
     Hears requests; owns the policy in force and who is paused.
 
     Implements `proxy.gate.Door`. `clock` gives Unix time in seconds, `new_id` 128 bits as text;
-    `released` is told of every decision that opened (for first-seen markers).
+    `released` is told of every decision that opened (for first-seen markers). `present` gives the
+    reviewers who are at a console.
     """
 
     def __init__(
@@ -84,7 +88,10 @@ class Admission:
         self.counts = Counts()
         self.paused: set[str] = set()
         self.closing = False
+        self.recall = Recall(clock)
+        self.present: Callable[[], tuple[Reviewer, ...]] = tuple
         self._recorded: dict[str, asyncio.Future[Word]] = {}
+        approvals.watch(self._on_hold)
 
     # -- the gate's side -----------------------------------------------------------
 
@@ -191,7 +198,7 @@ class Admission:
             what = f"'{agent[:100]}' is the name of no agent, so nothing is paused"
             raise fail(what, fix="agents are named as holds name them: uid:NAME", exit=Exit.NO)
         self.paused.add(agent or "*")
-        for hold in self.approvals.pending:
+        for hold in self.approvals.open_holds:
             if self.is_paused(hold.action.request.agent):
                 self.approvals.refuse(hold.id, "everything is paused")
         self.ledger.note(records.paused(agent, True, by))
@@ -217,17 +224,36 @@ class Admission:
         """
         before, self.policy = self.policy, policy
         self.ledger.note(records.policy_changed(before.digest, policy.digest, by, difference))
-        for hold in self.approvals.pending:
+        for hold in self.approvals.open_holds:
             self.judge_again(hold)
 
     def judge_again(self, hold: Hold) -> None:
-        """What the policy in force says of a hold that was opened under another."""
-        action = decode(hold.action.request, self.facts)
+        """
+        What the policy in force says of a hold that was opened under another.
+
+        What was approved under a rule that has changed, and is not yet spent, lapses. A hold
+        that nobody waits for may be without its body: it is judged when its agent comes again.
+        """
+        if hold.action.request.body is None:
+            return
+        action = self.understood(hold.action.request)
         verdict = self.policy.judge(action)
         if verdict.effect is Effect.DENY:
             self.approvals.refuse(hold.id, verdict.why)
-        elif verdict.effect is Effect.HOLD and replace(verdict, policy=hold.verdict.policy) != hold.verdict:
+        elif replace(verdict, policy=hold.verdict.policy) == hold.verdict:
+            return
+        elif hold.state is State.SPENDABLE:
+            self.approvals.lapse(hold.id, "its rules have changed since it was approved")
+        elif verdict.effect is Effect.HOLD:
             self.approvals.demand(hold.id, verdict, action)
+
+    def understood(self, request: Request) -> Action:
+        """What a request does, as rules are judged on it."""
+        return decode(request, self.facts)
+
+    def attended(self, verdict: Verdict, agent: str | None) -> bool:
+        """Whether people are there now who could release what this verdict holds."""
+        return present(verdict.demands, self.present(), agent)
 
     async def close(self, within: float) -> None:
         """
@@ -236,7 +262,7 @@ class Admission:
         Returns once that is written down, or after so many seconds.
         """
         self.closing = True
-        for hold in self.approvals.pending:
+        for hold in self.approvals.open_holds:
             self.approvals.cut(hold.id, "the gate is stopping")
         if waiting := list(self._recorded.values()):
             await asyncio.wait(waiting, timeout=within)
@@ -257,6 +283,33 @@ class Admission:
         id = hold.id  # and not the hold: it carries all that was parsed
         ticket.add_done_callback(lambda done: self._held_written(id, done))
         return ticket
+
+    def _on_hold(self, what: str, hold: Hold) -> None:
+        """Write down what happens to a hold on which nobody waits who would."""
+        if what == "moved":
+            draft = records.moved(hold)
+            if draft is not None:
+                self.ledger.note(draft)
+        if what in ("moved", "settled"):
+            self.recall.ended(hold)
+        if what == "settled" and not self.approvals.attended(hold.id):
+            self._write_end(hold)
+
+    def _write_end(self, hold: Hold) -> None:
+        decision = decision_of(hold, "")
+        self.counts.refused += 1
+        draft = records.decided(hold.id, hold.action, hold.verdict, decision, hold.verdict.policy)
+        try:
+            ticket = self.ledger.queue(draft)
+        except SluiceError:
+            self.ledger.note(draft)  # nothing leaves by it, and it has happened
+            self.recorded(hold.id, Word.UNAVAILABLE)
+            return
+        ticket.add_done_callback(lambda done: self._end_written(hold.id, decision.word, done))
+
+    def _end_written(self, id: str, word: Word, ticket: asyncio.Future[int]) -> None:
+        failed = ticket.cancelled() or ticket.exception() is not None
+        self.recorded(id, Word.UNAVAILABLE if failed else word)
 
     def _held_written(self, id: str, ticket: asyncio.Future[int]) -> None:
         if ticket.cancelled() or ticket.exception() is not None:

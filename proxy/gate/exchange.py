@@ -195,6 +195,8 @@ class Exchange(Waiting):
     def _open(self, decision: Decision, request: Request, body: bytes | None) -> Commands[None]:
         """Send a request that was let through; `body` is None where it has not been read."""
         self.account.decided(decision)
+        if decision.sends is not None:
+            request, body = decision.sends, decision.sends.body
         if decision.word.opens:
             self.permit = request  # the one line that opens the gate
         yield from self._send(body)

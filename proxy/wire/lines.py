@@ -48,6 +48,7 @@ _MESSAGES: Final[Mapping[str, type[Message]]] = {
     "change": Change,
     "failure": Failure,
 }
+_KINDS: Final = frozenset({"opened", "reviewed", "moved", "reminder", "settled", "status"})
 _NAMES: Final = {type_: name for name, type_ in _MESSAGES.items()}
 _TIMES: Final = frozenset({"opened", "deadline", "time", "until"})
 _TAKES: Final[Mapping[Verb, frozenset[str]]] = {
@@ -126,7 +127,7 @@ def decode(line: bytes) -> Message:
     if type_ is None:
         raise _malformed(f"unknown message {name!r:.40}")
     message: Message = _built_call(body) if type_ is Call else _built(type_, body)
-    if isinstance(message, Change) and message.kind not in ("opened", "reviewed", "settled", "status"):
+    if isinstance(message, Change) and message.kind not in _KINDS:
         raise _malformed(f"unknown change {message.kind!r:.40}")
     return message
 

@@ -32,6 +32,9 @@ class HoldView:
     `blast` says how far it reaches: ``recipients``, ``records``, ``amount``, ``currency``, as far
     as anything says so; `first_seen` which of host, operation, recipient and credential this
     agent has not used before. Both are as they were when the hold opened.
+    `notices` come first on a screen (that the same was sent before, or waits twice), `differs`
+    says how it differs from an earlier one that was not sent. With `window` it goes at its
+    deadline unless somebody stops it.
     `policy` is the digest of the policy that held it; `salt` (hex) is what the ledger's commitments
     to this hold are made with.
     `headers` and `body` are empty but in the whole view (`Desk.show`); `body_note` says what
@@ -64,6 +67,9 @@ class HoldView:
     reviewers: tuple[str, ...] = ()
     blast: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     first_seen: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
+    differs: tuple[str, ...] = ()
+    window: bool = False
     policy: str = ""
     salt: str = ""
     headers: tuple[tuple[str, str], ...] = ()
@@ -144,7 +150,8 @@ class Change:
     """
     Something happened at the desk.
 
-    `kind` is ``opened``, ``reviewed``, ``settled`` (with `hold`) or ``status`` (with `status`).
+    `kind` is ``opened``, ``reviewed``, ``moved`` (the agent went, came again, was told to
+    ask again), ``reminder`` (half of its time), ``settled`` (with `hold`) or ``status`` (with `status`).
     """
 
     kind: str

@@ -95,8 +95,11 @@ async def test_of_two_reviewers_one_wins_and_the_other_is_told(hall: Any) -> Non
     assert len(await h.entries("reviewed")) == 1
 
 
+AT_ONCE = POLICY.replace("hold: {timeout: 5s}", "hold: {timeout: 5s, rejoin: 0}")
+
+
 async def test_an_agent_that_leaves_ends_its_hold_as_abandoned(hall: Any) -> None:
-    h = await hall()
+    h = await hall(AT_ONCE)
     hearing = await h.admission.receive(request(body=None))
     waiting = asyncio.create_task(hearing.judge(request()))
     hold = await h.pending()
@@ -134,7 +137,7 @@ async def test_an_agent_that_leaves_while_its_approval_is_written_gets_nothing_s
 
 
 async def test_a_torn_down_connection_leaves_a_decided_entry(hall: Any) -> None:
-    h = await hall()
+    h = await hall(AT_ONCE)
     waiting = asyncio.create_task(decide(h))
     await h.pending()
     waiting.cancel()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from proxy.action import Request, digest
+from proxy.action import Request
 from proxy.admission import Admission
 from proxy.approvals import Approvals
 from proxy.decode import Facts, decode
@@ -37,7 +37,7 @@ async def board(tmp_path: Path) -> AsyncIterator[Board]:
 
 def opened(board: Board, id: str) -> Hold:
     verdict = Verdict(Effect.HOLD, "r", ("r",), "why", "0" * 64)
-    return board.admission.approvals.open(id, decode(REQUEST), verdict, digest(REQUEST))
+    return board.admission.approvals.open(id, decode(REQUEST), verdict)
 
 
 async def test_views_of_waiting_holds_stay_however_many_others_end(board: Board) -> None:
@@ -53,17 +53,17 @@ async def test_views_of_waiting_holds_stay_however_many_others_end(board: Board)
 
 async def test_ended_holds_are_shown_for_a_while_as_they_were_last_seen(board: Board) -> None:
     first = opened(board, "a")
-    board.admission.approvals.leave(first.id, "gone")
+    board.admission.approvals.cut(first.id, "gone")
 
     view = board.whole("a")
 
-    assert (view.state, view.cause, view.agent_waiting) == ("abandoned", "gone", False)
+    assert (view.state, view.cause, view.agent_waiting) == ("cut_off", "gone", False)
 
 
 async def test_what_is_remembered_of_ended_holds_is_bounded(board: Board) -> None:
     ended = [opened(board, f"e{at:04}") for at in range(600)]
     for hold in ended:
-        board.admission.approvals.leave(hold.id, "gone")
+        board.admission.approvals.cut(hold.id, "gone")
 
     # A view that is kept is the same one each time; one that is not is drawn up anew.
     assert sum(board.view(hold) is board.view(hold) for hold in ended) == 500

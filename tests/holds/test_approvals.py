@@ -2,24 +2,33 @@
 
 import asyncio
 import time
+from dataclasses import replace
 
 import pytest
 
 from proxy.action import Request, digest
-from proxy.approvals import Approvals
+from proxy.approvals import Approvals, Limits
 from proxy.decode import decode
 from proxy.errors import SluiceError
 from proxy.hold import GoneError, Hold, Review, Reviewer, State
-from proxy.policy.verdict import Demand, Effect, Verdict
+from proxy.policy.verdict import UNSAID, Demand, Effect, Patience, Verdict
 
 REQUEST = Request("uid:me", b"POST", "https", "api.example.com", 443, b"/v1/refunds", (), b"x" * 1000)
 ADA, BOB = Reviewer("uid:1", "ada"), Reviewer("uid:2", "bob")
 
 
-def opened(approvals: Approvals, id: str = "aaaa1", timeout: float = 600.0, needed: int = 1) -> Hold:
+def opened(
+    approvals: Approvals,
+    id: str = "aaaa1",
+    timeout: float = 600.0,
+    needed: int = 1,
+    patience: Patience = UNSAID,
+    **more: object,
+) -> Hold:
     demand = Demand("r", approvals=needed)
     verdict = Verdict(Effect.HOLD, "r", ("r",), "why", "0" * 64, demands=(demand,), timeout=timeout)
-    return approvals.open(id, decode(REQUEST), verdict, digest(REQUEST))
+    verdict = replace(verdict, patience=patience, **more)
+    return approvals.open(id, decode(REQUEST), verdict)
 
 
 def yes(who: Reviewer) -> Review:
@@ -44,14 +53,106 @@ async def test_silence_refuses() -> None:
         approvals.review(hold.id, yes(ADA))
 
 
-async def test_an_agent_that_left_can_no_longer_be_answered() -> None:
+async def test_an_agent_that_left_may_come_back_and_until_then_nothing_is_approved() -> None:
     approvals = Approvals(time.time)
     hold = opened(approvals)
+    waiter = asyncio.create_task(approvals.answered(hold.id))
+    await asyncio.sleep(0)
     approvals.leave(hold.id, "the agent hung up")
     approvals.leave(hold.id, "again")
-    assert approvals.get(hold.id).state is State.ABANDONED
+    assert (await waiter).state is State.UNATTENDED and approvals.pending == ()
+    assert approvals.alone(hold.asked).id == hold.id and not approvals.attended(hold.id)
+    with pytest.raises(GoneError, match="cannot be approved now"):
+        approvals.review(hold.id, yes(ADA))
+    assert approvals.rejoin(hold.id, decode(REQUEST)).attempts == 2
+    assert approvals.alone(hold.asked) is None and approvals.twin(hold.asked).id == hold.id
+    waiter = asyncio.create_task(approvals.answered(hold.id))
+    await asyncio.sleep(0)
+    approvals.review(hold.id, yes(ADA))
+    assert (await waiter).state is State.APPROVED
+
+
+async def test_an_agent_that_does_not_come_back_has_abandoned_its_hold() -> None:
+    approvals = Approvals(time.time)
+    hold = opened(approvals, patience=Patience(rejoin=0.02))
+    approvals.leave(hold.id, "the agent hung up")
+    assert (await asyncio.wait_for(approvals.settled(hold.id), 2)).state is State.ABANDONED
     with pytest.raises(GoneError, match="abandoned: the agent hung up"):
         approvals.review(hold.id, yes(ADA))
+    at_once = opened(approvals, "b", patience=Patience(rejoin=0.0))
+    approvals.leave(at_once.id, "the agent hung up")
+    assert approvals.get("b").state is State.ABANDONED
+
+
+async def test_reviews_of_the_same_request_outlive_a_rejoin() -> None:
+    approvals = Approvals(time.time)
+    hold = opened(approvals, needed=2)
+    approvals.review(hold.id, yes(ADA))
+    approvals.leave(hold.id, "timeout")
+    approvals.rejoin(hold.id, decode(REQUEST))
+    assert approvals.review(hold.id, yes(BOB)).by == ("ada", "bob")
+
+
+async def test_a_deferred_hold_is_spent_once_by_whoever_asks_again() -> None:
+    approvals = Approvals(time.time)
+    hold = opened(approvals, patience=Patience(wait=0.02))
+    assert (await asyncio.wait_for(approvals.answered(hold.id), 2)).state is State.DEFERRED
+    assert [one.id for one in approvals.pending] == [hold.id]
+    assert approvals.review(hold.id, yes(ADA)).state is State.SPENDABLE
+    assert approvals.spend(hold.id).state is State.APPROVED
+    with pytest.raises(GoneError):
+        approvals.spend(hold.id)
+
+
+async def test_an_approval_that_nobody_comes_for_ends_unspent() -> None:
+    approvals = Approvals(time.time)
+    hold = opened(approvals, patience=Patience(wait=60.0, remember=0.02))
+    approvals.leave(hold.id, "timeout")
+    approvals.review(hold.id, yes(ADA))
+    ended = await asyncio.wait_for(approvals.settled(hold.id), 2)
+    assert ended.state is State.UNSPENT and ended.by == ("ada",)
+
+
+async def test_what_is_watched_in_a_window_proceeds_unless_it_is_stopped() -> None:
+    approvals = Approvals(time.time)
+    window = {"effect": Effect.WATCH, "window": 0.02, "demands": ()}
+    hold = opened(approvals, "a", **window)
+    assert (await asyncio.wait_for(approvals.settled(hold.id), 2)).state is State.PROCEEDED
+    stopped = opened(approvals, "b", **window)
+    no = Review(ADA, False, "stop", digest(REQUEST), 0.0)
+    assert approvals.review(stopped.id, no).state is State.DENIED
+
+
+async def test_more_time_moves_the_deadline_and_people_are_reminded_at_half_of_it() -> None:
+    approvals = Approvals(time.time)
+    heard: list[str] = []
+    approvals.watch(lambda what, hold: heard.append(what))
+    hold = opened(approvals, timeout=0.1)
+    assert approvals.extend(hold.id, 0.2).deadline == hold.deadline + 0.2
+    started = time.monotonic()
+    assert (await asyncio.wait_for(approvals.settled(hold.id), 2)).state is State.EXPIRED
+    assert time.monotonic() - started > 0.25
+    assert heard == ["opened", "reviewed", "reminder", "settled"]
+    with pytest.raises(GoneError):
+        approvals.extend(hold.id, 1)
+
+
+async def test_what_is_kept_of_holds_that_nobody_waits_for_is_bounded() -> None:
+    approvals = Approvals(time.time, Limits(unattended=2, deferred=1_500))
+    for id in "abc":
+        request = replace(REQUEST, target=b"/" + id.encode())
+        approvals.open(id, decode(request), replace(hold_verdict(), patience=Patience()))
+        approvals.leave(id, "gone")
+    assert [approvals.get(id).state for id in "abc"] == [State.UNATTENDED, State.UNATTENDED, State.ABANDONED]
+    for id in "de":
+        request = replace(REQUEST, target=b"/" + id.encode())
+        approvals.open(id, decode(request), replace(hold_verdict(), patience=Patience(wait=60.0)))
+        approvals.leave(id, "gone")
+    assert [approvals.get(id).state for id in "de"] == [State.DEFERRED, State.CUT_OFF]
+
+
+def hold_verdict() -> Verdict:
+    return Verdict(Effect.HOLD, "r", ("r",), "why", "0" * 64, demands=(Demand("r"),))
 
 
 async def test_ended_holds_are_found_for_a_while_without_their_bodies() -> None:

@@ -1,0 +1,258 @@
+"""
+One attempt's way through a hold: found again or opened, waited on, and written down.
+
+Whoever waits on a hold when it ends writes down how it ended; of a hold that ends while nobody
+waits, admission does. So every hold ends in exactly one `decided`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import traceback
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from proxy import about, records
+from proxy.action import Action, Request
+from proxy.decision import By, Decision, Happened, Outcome, Word
+from proxy.errors import SluiceError
+from proxy.hold import Hold, State, open_hold
+from proxy.policy.verdict import Verdict
+
+if TYPE_CHECKING:
+    from proxy.admission import Admission
+
+log = logging.getLogger("sluice")
+
+_TORN_DOWN: Final = "the connection was torn down"
+_WAIT: Final = re.compile(rb"wait=([0-9]{1,4})", re.IGNORECASE)
+
+
+class Holding:
+    """
+    An attempt that waits. `id` is its hold's, from `begin` on; `left` says why its agent has gone.
+    """
+
+    def __init__(self, admission: Admission, request: Request, verdict: Verdict) -> None:
+        self._admission = admission
+        self._request = request
+        self._verdict = verdict
+        self._prefers = _prefers_async(request)
+        self._held: asyncio.Future[int] | None = None
+        self._joined = self._written = False
+        self.id = ""
+        self.left = ""
+
+    def leave(self, why: str) -> None:
+        """The agent has gone."""
+        self.left = self.left or why
+        if self.id:
+            self._admission.approvals.leave(self.id, why)
+
+    # -- the way ---------------------------------------------------------------------
+
+    async def decide(self, id: str, action: Action, asked: bytes) -> Decision:
+        """From its opening to the disk; whatever goes wrong, the hold ends and is told so."""
+        hold = self._found(action, asked)
+        self.id, self._joined = (id, False) if hold is None else (hold.id, True)
+        try:
+            return await self._waited(hold or self._begin(action, asked))
+        except asyncio.CancelledError:
+            self._torn_down()
+            raise
+        except Exception as bug:
+            say(bug)
+            return self._failed()
+
+    def _begin(self, action: Action, asked: bytes) -> Hold:
+        admission, id = self._admission, self.id
+        admission.counts.held += 1
+        hold = open_hold(id, action, self._verdict, admission.clock(), asked)
+        recall = admission.recall
+        hold = replace(
+            hold,
+            notices=recall.notices(asked, admission.approvals.twin(asked)),
+            differs=recall.differences(hold),
+        )
+        admission.expect_record(id)
+        admission.approvals.begin(hold, self._patience())
+        self._held = admission.write_held(hold)
+        return admission.approvals.get(id)
+
+    def _found(self, action: Action, asked: bytes) -> Hold | None:
+        """The hold that this request has already, if it can still be waited on or spent."""
+        approvals = self._admission.approvals
+        hold = approvals.alone(asked)
+        if hold is None:
+            return None
+        same = replace(self._verdict, policy=hold.verdict.policy) == hold.verdict
+        if hold.state is State.SPENDABLE:
+            if same:
+                return approvals.spend(hold.id)
+            approvals.lapse(hold.id, "its rules have changed since it was approved")
+            return None
+        approvals.rejoin(hold.id, action, self._patience())
+        if not same:
+            approvals.demand(hold.id, self._verdict, action)
+        return approvals.get(hold.id)
+
+    def _patience(self) -> float | None:
+        """How long this attempt waits until it is told to ask again; None: as its rules say."""
+        wait = self._verdict.patience.wait
+        return None if wait is None or self._prefers is None else min(wait, self._prefers)
+
+    async def _waited(self, hold: Hold) -> Decision:
+        admission = self._admission
+        if self.left:
+            admission.approvals.leave(self.id, self.left)
+        if admission.policy.digest != self._verdict.policy and not hold.settled:
+            admission.judge_again(admission.approvals.get(self.id))
+        hold = await admission.approvals.answered(self.id)
+        if hold.settled:
+            return await self._end(hold)
+        if hold.state is State.DEFERRED and not self.left:
+            return self._pending(hold)
+        return decision_of(hold, self.left or _TORN_DOWN)
+
+    async def _end(self, hold: Hold) -> Decision:
+        """Write down how it ended; what opens has been written when this returns."""
+        admission, request = self._admission, self._request
+        decision = decision_of(hold, self.left)
+        if hold.added and decision.word.opens:
+            decision = replace(decision, sends=hold.sends(request))
+        # What settles a hold in the ledger names one that was opened there.
+        named = decision if await self._was_written() else replace(decision, hold=None)
+        action = admission.understood(request) if decision.word.opens else hold.action
+        draft = records.decided(self.id, action, hold.verdict, named, hold.verdict.policy)
+        self._written = True
+        if decision.word.opens:
+            decision = await admission.opened(decision, draft, wait=True)
+        else:
+            decision = await admission.refused(decision, draft)
+        if decision.word.opens:
+            admission.recall.sent(hold)
+        admission.recorded(self.id, decision.word)
+        return decision
+
+    async def _was_written(self) -> bool:
+        """Whether the hold's opening is on disk; an attempt that joined one found it there, or cut off."""
+        if self._joined or self._held is None:
+            return self._joined
+        try:
+            await asyncio.shield(self._held)
+        except SluiceError:
+            return False
+        return True
+
+    def _pending(self, hold: Hold) -> Decision:
+        return Decision(
+            Word.PENDING,
+            By.RULE,
+            rule=hold.verdict.rule,
+            rules=hold.verdict.rules,
+            why=hold.verdict.why,
+            detail=_PENDING,
+            hold=hold.id,
+            status=202 if self._prefers is not None else None,
+            retry_after=about.ASK_AGAIN,
+            follow=about.URL + "holds/" + hold.id,
+        )
+
+    def _torn_down(self) -> None:
+        """Cancelled: nobody is there to be answered, and what had been decided is not carried out."""
+        admission = self._admission
+        hold = admission.approvals.get(self.id)
+        if not hold.settled:
+            self.leave(_TORN_DOWN)
+            return  # admission writes down how it ends
+        if self._written:
+            decision = decision_of(hold, "")
+            if decision.word.opens:
+                nothing = Outcome(Happened.FAILED, why=f"{_TORN_DOWN}: nothing was sent")
+                admission.ledger.note(records.outcome(self.id, decision, nothing))
+            admission.recorded(self.id, Word.ABANDONED)
+            return
+        self._note(hold, decision_of(hold, _TORN_DOWN))
+
+    def _failed(self) -> Decision:
+        """A bug: nothing leaves, the hold ends, and that is written down where it was not yet."""
+        admission = self._admission
+        admission.approvals.cut(self.id, "internal error")
+        hold = admission.approvals.get(self.id)
+        ended = decision_of(hold, "")
+        decision = replace(ended, word=Word.UNAVAILABLE, by=By.FAULT, why="internal error", detail="")
+        if self._written:
+            admission.recorded(self.id, Word.UNAVAILABLE)
+        else:
+            self._note(hold, decision)
+        return decision
+
+    def _note(self, hold: Hold, decision: Decision) -> None:
+        admission = self._admission
+        draft = records.decided(self.id, hold.action, hold.verdict, decision, hold.verdict.policy)
+        admission.ledger.note(draft)
+        admission.recorded(self.id, decision.word)
+
+
+def say(bug: Exception) -> None:
+    """Log a bug by its kind and place: its text may hold what the agent sent."""
+    frame = traceback.extract_tb(bug.__traceback__)[-1]
+    log.error("refused: %s in %s:%s", type(bug).__name__, frame.filename, frame.lineno)
+
+
+_PENDING: Final = (
+    "A person has to decide this, and nobody has yet. Nothing was sent. Send the very same request again "
+    "after retry-after seconds: that is how an approval is used."
+)
+
+_ENDS: Final[dict[State, tuple[Word, By]]] = {
+    State.APPROVED: (Word.APPROVED, By.REVIEWER),
+    State.PROCEEDED: (Word.WATCHED, By.DEADLINE),
+    State.DENIED: (Word.DENIED, By.REVIEWER),
+    State.EXPIRED: (Word.EXPIRED, By.DEADLINE),
+    State.ABANDONED: (Word.ABANDONED, By.AGENT),
+    State.UNSPENT: (Word.UNSPENT, By.AGENT),
+    State.REFUSED: (Word.REFUSED, By.REVIEWER),
+    State.CUT_OFF: (Word.UNAVAILABLE, By.FAULT),
+    # Not ends: whoever waited has gone, and is told nothing.
+    State.UNATTENDED: (Word.ABANDONED, By.AGENT),
+    State.DEFERRED: (Word.ABANDONED, By.AGENT),
+}
+
+
+def decision_of(hold: Hold, left: str) -> Decision:
+    """What is enforced on a hold that has ended; an approval comes too late for an agent that left."""
+    word, by = _ENDS[hold.state]
+    cause = hold.cause
+    if left and word.opens:
+        word, by, cause = Word.ABANDONED, By.AGENT, left
+    detail = cause if word in (Word.DENIED, Word.REFUSED) else ""
+    verdict = hold.verdict
+    return Decision(
+        word,
+        by,
+        rule=verdict.rule,
+        rules=verdict.rules,
+        why=cause or verdict.why,
+        detail=detail,
+        hold=hold.id,
+        reviewers=hold.by,
+        digest=hold.digest,
+    )
+
+
+def denied_again(hold: Hold) -> Decision:
+    """A denial answers every same request for a while: the same person, the same reason."""
+    return replace(decision_of(hold, ""), hold=None, again=hold.id)
+
+
+def _prefers_async(request: Request) -> float | None:
+    """How long an agent prefers to wait that asked for `respond-async` (RFC 7240, 4.1 and 4.3), else None."""
+    prefers = b",".join(request.header(b"prefer"))[:1_000]
+    words = [word.strip() for word in re.split(rb"[,;]", prefers)]
+    if b"respond-async" not in [word.lower() for word in words]:
+        return None
+    said = [found for word in words if (found := _WAIT.fullmatch(word))]
+    return float(said[0][1]) if said else 0.0

@@ -1,0 +1,139 @@
+"""
+What is remembered of holds that have ended, for when the same comes again.
+
+Everything here is bounded, and what has been forgotten is asked again: nothing in here lets
+anything through.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
+
+from proxy import differs
+from proxy.decision import Happened, Outcome
+from proxy.hold import Hold, State
+
+LIMIT: Final = 10_000
+"""How many denials, and how many requests that were sent, are remembered."""
+
+LIMIT_EARLIER: Final = 500
+"""How many requests are kept to tell a later one's difference."""
+
+# An earlier attempt that nobody let through: another request for the same may be its correction.
+_NOT_SENT: Final = frozenset(
+    {State.UNATTENDED, State.DENIED, State.EXPIRED, State.ABANDONED, State.REFUSED, State.UNSPENT}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A request that left: when (Unix seconds), under which hold, and what became of it."""
+
+    hold: str
+    time: float
+    became: str = "not yet answered"
+
+
+class Place(NamedTuple):
+    """Where a request goes, whatever it carries."""
+
+    agent: str | None
+    method: bytes
+    host: str
+    path: str
+
+
+class Recall:
+    """
+    Denials, requests that were sent, and requests that were not, each for its rule's `remember`.
+
+    `clock` gives Unix time in seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._denied: OrderedDict[bytes, tuple[float, Hold]] = OrderedDict()
+        self._sent: OrderedDict[bytes, tuple[float, Sent]] = OrderedDict()
+        self._earlier: OrderedDict[Place, tuple[float, Hold, differs.Facts]] = OrderedDict()
+
+    # -- learning ----------------------------------------------------------------------
+
+    def ended(self, hold: Hold) -> None:
+        """A hold has ended, or its agent has gone; its request's body may still be there."""
+        until = self._clock() + hold.verdict.patience.remember
+        if hold.state is State.DENIED:
+            _keep(self._denied, hold.asked, (until, _light(hold)), LIMIT)
+        if hold.state in _NOT_SENT and hold.action.request.body is not None:
+            kept = (until, _light(hold), differs.facts(hold.action.request))
+            _keep(self._earlier, _place(hold), kept, LIMIT_EARLIER)
+
+    def sent(self, hold: Hold) -> None:
+        """What a hold was about leaves now."""
+        self._earlier.pop(_place(hold), None)
+        now = self._clock()
+        kept = (now + hold.verdict.patience.remember, Sent(hold.id, now))
+        _keep(self._sent, hold.asked, kept, LIMIT)
+
+    def concluded(self, asked: bytes, outcome: Outcome) -> None:
+        """What became of a request that left."""
+        if asked not in self._sent:
+            return
+        until, sent = self._sent[asked]
+        if outcome.happened is Happened.FAILED:
+            del self._sent[asked]  # nothing left
+        else:
+            self._sent[asked] = (until, replace(sent, became=_became(outcome)))
+
+    # -- remembering -------------------------------------------------------------------
+
+    def denial(self, asked: bytes) -> Hold | None:
+        """The denied hold that answers this request too."""
+        found = self._denied.get(asked)
+        return found[1] if found is not None and self._clock() < found[0] else None
+
+    def notices(self, asked: bytes, twin: Hold | None) -> tuple[str, ...]:
+        """What a reviewer has to know first of a new hold for this request."""
+        told = []
+        found = self._sent.get(asked)
+        if found is not None and self._clock() < found[0]:
+            time = datetime.fromtimestamp(found[1].time, UTC)
+            told.append(f"the same was already sent {time:%H:%M:%S} UTC, {found[1].became}")
+        if twin is not None:
+            told.append(f"the same request also waits as {twin.id[:6]}")
+        return tuple(told)
+
+    def differences(self, hold: Hold) -> tuple[str, ...]:
+        """How a new hold's request differs from one for the same place that was not sent."""
+        found = self._earlier.get(_place(hold))
+        if found is None or self._clock() >= found[0] or found[1].asked == hold.asked:
+            return ()
+        before = found[1]
+        lines = differs.differences(found[2], differs.facts(hold.action.request))
+        return (f"not the same as {before.id[:6]} ({before.state}):", *lines) if lines else ()
+
+
+def _place(hold: Hold) -> Place:
+    request = hold.action.request
+    return Place(request.agent, request.method, request.host, hold.action.path)
+
+
+def _became(outcome: Outcome) -> str:
+    if outcome.happened is Happened.COMPLETED:
+        return f"answered {outcome.status}"
+    return "and its answer was lost"
+
+
+def _light(hold: Hold) -> Hold:
+    action = hold.action.bare()
+    return replace(hold, action=replace(action, request=replace(action.request, body=None, headers=())))
+
+
+def _keep[K, V](kept: OrderedDict[K, V], key: K, value: V, limit: int) -> None:
+    kept[key] = value
+    kept.move_to_end(key)
+    if len(kept) > limit:
+        kept.popitem(last=False)
