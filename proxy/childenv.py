@@ -17,6 +17,7 @@ from typing import Final
 
 import certifi
 
+from proxy.about import URL
 from proxy.errors import fail
 
 BUNDLE: Final = "ca-bundle.pem"
@@ -78,6 +79,7 @@ def child_environment(base: Mapping[str, str], *, proxy: str, ca: Path, bundle: 
         environment[name] = proxy
     # Set, but empty: some clients have exceptions of their own where it is missing.
     environment["NO_PROXY"] = environment["no_proxy"] = ""
+    environment["SLUICE_ABOUT"] = URL
     environment["NODE_USE_ENV_PROXY"] = "1"  # Node 22.21, 24.5 and later: fetch, http and https
     for name in _REPLACING:
         environment[name] = str(bundle)

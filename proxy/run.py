@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from proxy.about import URL
 from proxy.childenv import child_environment, write_bundle
 from proxy.childgate import ChildGate, start_gate
 from proxy.command import CANNOT, LOST, CannotStartError, Command, signals_held, terminal_kept
@@ -136,6 +137,7 @@ def _agree(launch: Launch, status: Status) -> None:
 def _environment(state: Path, gate: Behind) -> dict[str, str]:
     bundle = write_bundle(state, gate.ca)
     _say(f"held requests wait for a reviewer: sluice review --state {shlex.quote(str(state))}")
+    _say(f"the agent can read how that works: {URL}")
     return child_environment(os.environ, proxy=gate.status.proxy, ca=gate.ca, bundle=bundle)
 
 

@@ -47,6 +47,9 @@ A fake bank, mail and file API run on this machine, and an agent that uses them.
 goes through the gate, under the starter policies.
 """
 
+# What `sluice run` says to whoever starts an agent; here that is us.
+_SAID_BY_RUN: Final = ("sluice: held requests wait", "sluice: the agent can read")
+
 _REASON: Final = "500 people is a campaign: ask marketing first"
 
 # In `--yes` one request is left unanswered, to show that silence refuses: not for ten minutes.
@@ -206,7 +209,7 @@ async def _listen(process: asyncio.subprocess.Process, stage: Stage) -> None:
     assert process.stdout is not None
     async for line in process.stdout:
         text = line.decode(errors="replace").rstrip()
-        if not text.startswith("sluice: held requests wait"):
+        if not text.startswith(_SAID_BY_RUN):
             stage.say("agent", text)
     if status := await process.wait():
         stage.say("agent", f"ended with status {status}")

@@ -118,12 +118,16 @@ async def test_the_child_sees_the_proxy_and_a_bundle_that_loads(control: Socket)
     environment = json.loads(out)
     assert environment["HTTPS_PROXY"] == environment["http_proxy"] == "http://127.0.0.1:9"
     assert environment["NO_PROXY"] == ""
+    assert environment["SLUICE_ABOUT"] == "http://sluice.invalid/"
 
 
 async def test_the_child_is_told_how_to_review_and_gets_no_console(control: Socket) -> None:
     _, out, said = await finish(await start(control.state, "echo", "hi"))
     assert out == "hi\n"
-    assert said == f"sluice: held requests wait for a reviewer: sluice review --state {control.state}\n"
+    assert said == (
+        f"sluice: held requests wait for a reviewer: sluice review --state {control.state}\n"
+        "sluice: the agent can read how that works: http://sluice.invalid/\n"
+    )
 
 
 async def test_nothing_of_ours_is_open_in_the_child(control: Socket) -> None:
