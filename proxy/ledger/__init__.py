@@ -29,13 +29,16 @@ class Draft:
 
     `digest` is the digest of the request the entry is about (32 bytes); the entry carries only
     SHA-256(tag, salt, digest), and the salt lies with the payload, so that erasing it erases.
-    `payload` is what may be erased later (already redacted), committed to in the same way.
+    `payload` is what may be erased later (already redacted), committed to in the same way. With a
+    `salt` (16 random bytes) the commitments are made with that one: entries that share it can be
+    seen to be about the same request.
     """
 
     kind: str
     fields: Fields
     digest: bytes | None = None
     payload: bytes | None = None
+    salt: bytes | None = None
 
 
 class Ledger(Protocol):

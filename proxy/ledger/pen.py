@@ -204,8 +204,8 @@ def _compose(head: Head, lines: Sequence[Line]) -> Rows:
     random = os.urandom(32 * len(lines))
     entries: list[tuple[int, bytes, bytes]] = []
     payloads: list[tuple[int, bytes, bytes | None]] = []
-    for at, ((kind, fields, digest, payload), time) in enumerate(_parts(lines)):
-        salt = random[32 * at + 16 : 32 * at + 32]
+    for at, ((kind, fields, digest, payload, salt), time) in enumerate(_parts(lines)):
+        salt = salt or random[32 * at + 16 : 32 * at + 32]
         commitments = {}
         if digest is not None:
             commitments["request"] = commitment(REQUEST_TAG, salt, digest)
@@ -220,6 +220,9 @@ def _compose(head: Head, lines: Sequence[Line]) -> Rows:
     return head, entries, payloads
 
 
-def _parts(lines: Sequence[Line]) -> Iterable[tuple[tuple[str, Any, bytes | None, bytes | None], str]]:
+type _Part = tuple[str, Any, bytes | None, bytes | None, bytes | None]
+
+
+def _parts(lines: Sequence[Line]) -> Iterable[tuple[_Part, str]]:
     for draft, time in lines:
-        yield (draft.kind, draft.fields, draft.digest, draft.payload), time
+        yield (draft.kind, draft.fields, draft.digest, draft.payload, draft.salt), time

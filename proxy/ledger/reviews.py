@@ -1,0 +1,184 @@
+"""
+Verifying who decided: every review against the keys that were enrolled when it was written.
+
+Pure: a fold over entries, beside `proxy.ledger.story`. From the first enrolment on, a review is
+signed, is for the hold and the request that the ledger knows under this id, and names its
+reviewer; an approval rests on such a review; an order that opened something was signed.
+Whoever holds the log's key can write entries, and still cannot write these.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from proxy.chain import Findings, moment
+from proxy.ledger import Fields
+from proxy.ledger.roll import KINDS, Roll, proof_of
+from proxy.ledger.story import CAP
+from proxy.signing import ProofError
+from proxy.signing.statement import APPROVE, FRESH, Statement
+
+_ORDERED: Final[Mapping[str, str]] = {
+    "resumed": "resume",
+    "policy_changed": "accept",
+    "extended": "extend",
+}
+"""What an order makes happen: entries that follow one, where reviewers are enrolled."""
+_FOREVER: Final = 2**62
+
+
+@dataclass(slots=True)
+class Reviews:
+    """
+    The fold. `signed` counts reviews by reviewer, `unsigned` those of before anybody was enrolled.
+
+    `partial` is for chains of which entries are left out: then who was enrolled is not known
+    for certain, and only what is there is judged.
+    """
+
+    findings: Findings
+    partial: bool = False
+    signed: Counter[str] = field(default_factory=Counter)
+    unsigned: int = 0
+    roll: Roll = field(default_factory=lambda: Roll(""))
+    _held: dict[str, object] = field(default_factory=dict)
+    _approved: dict[str, dict[str, object]] = field(default_factory=dict)
+    _orders: set[str] = field(default_factory=set)
+    _last: str = ""
+
+    def take(self, seq: int, fields: Fields) -> None:
+        """Go on by one entry."""
+        kind = fields.get("kind")
+        if kind == "genesis":
+            self.roll.ledger = str(fields.get("ledger"))
+        elif kind in KINDS:
+            self._roll(seq, fields)
+        elif kind in _TAKEN:
+            _TAKEN[str(kind)](self, seq, fields)
+        elif kind in _ORDERED and self.roll.required:
+            self._carried_out(seq, str(kind), fields)
+        self._last = str(fields.get("time"))
+
+    def _roll(self, seq: int, fields: Fields) -> None:
+        try:
+            self.roll.take(fields, _time(fields), early=self._early(fields))
+        except ProofError as error:
+            self._found(seq, error, f"a change of who may review ({fields.get('kind')}) does not count")
+
+    def _asked(self, seq: int, fields: Fields) -> None:
+        """A hold is for one request, until that is edited."""
+        if len(self._held) < CAP:
+            self._held[str(fields.get("hold"))] = fields.get("request")
+
+    def _edited(self, seq: int, fields: Fields) -> None:
+        self._held.pop(str(fields.get("hold")), None)
+
+    def _started(self, seq: int, fields: Fields) -> None:
+        self._held.clear()
+        self._approved.clear()
+
+    def _reviewed(self, seq: int, fields: Fields) -> None:
+        if not self.roll.required and "statement" not in fields:
+            self.unsigned += 1
+            return
+        try:
+            statement = self._judged(fields)
+        except ProofError as error:
+            self._found(seq, error, f"a review by {_quoted(fields.get('reviewer'))} does not count")
+            return
+        self.signed[statement.reviewer] += 1
+        if statement.act == APPROVE:
+            signed = self._approved.setdefault(str(fields.get("hold")), {})
+            signed[statement.reviewer] = fields.get("request")
+
+    def _judged(self, fields: Fields) -> Statement:
+        proof = proof_of(fields)
+        said, _ = proof.opened()
+        hold = str(fields.get("hold"))
+        wanted = {
+            **said.about,
+            "hold": hold,
+            "request": fields.get("request"),
+            "reason": fields.get("reason"),
+        }
+        act = str(fields.get("answer"))
+        statement, who = self.roll.judge(proof, act, wanted, _time(fields), early=self._early(fields))
+        if (fields.get("reviewer"), fields.get("person")) != (who.name, who.person):
+            raise ProofError("stranger", f"{who.name} has signed it")
+        if self._held.get(hold, fields.get("request")) != fields.get("request"):
+            raise ProofError("about", "it is for another request than the one that was held")
+        self.roll.spend(statement)
+        return statement
+
+    def _ordered(self, seq: int, fields: Fields) -> None:
+        try:
+            proof = proof_of(fields)
+            said, _ = proof.opened()
+            act = str(fields.get("act"))
+            statement, who = self.roll.judge(proof, act, said.about, _time(fields), early=self._early(fields))
+            if fields.get("by") != who.name:
+                raise ProofError("stranger", f"{who.name} has signed it")
+        except ProofError as error:
+            self._found(seq, error, f"an order to {_quoted(fields.get('act'))} does not count")
+            return
+        self.roll.spend(statement)
+        self._orders.add(act)
+
+    def _carried_out(self, seq: int, kind: str, fields: Fields) -> None:
+        act = _ORDERED[kind]
+        if str(fields.get("by")).startswith("--reload"):
+            return  # how the gate was started, and nobody's order
+        if act not in self._orders and not self.partial:
+            self.findings.add(seq, "review_unsigned", f"'{kind}', and no enrolled reviewer has ordered it")
+        self._orders.discard(act)
+
+    def _decided(self, seq: int, fields: Fields) -> None:
+        hold, word = str(fields.get("hold")), fields.get("decision")
+        if "hold" not in fields or word == "pending":
+            return
+        self._held.pop(hold, None)
+        signed = self._approved.pop(hold, {})
+        if not self.roll.required or self.partial or word != "approved" or fields.get("by") != "reviewer":
+            return
+        named = fields.get("reviewers")
+        if not isinstance(named, list) or not named or not signed.keys() >= set(map(str, named)):
+            what = f"hold {hold[:40]} was approved, and not every reviewer that it names has signed that"
+            self.findings.add(seq, "review_unsigned", what)
+        elif any(signed[str(name)] != fields.get("request") for name in named):
+            what = f"hold {hold[:40]} let another request leave than its reviewers have signed"
+            self.findings.add(seq, "review_about", what)
+
+    def _early(self, fields: Fields) -> int:
+        """A clock that was set back leaves entries at the time of the one before: then nothing is too old."""
+        return _FOREVER if fields.get("time") == self._last else FRESH
+
+    def _found(self, seq: int, error: ProofError, what: str) -> None:
+        if self.partial and error.code == "stranger":
+            return
+        self.findings.add(seq, f"review_{error.code}", f"{what}: {error}")
+
+    @property
+    def said(self) -> dict[str, object]:
+        """As a report has it."""
+        return {"signed": dict(sorted(self.signed.items())), "unsigned": self.unsigned}
+
+
+_TAKEN: Final = {
+    "started": Reviews._started,
+    "held": Reviews._asked,
+    "edited": Reviews._edited,
+    "reviewed": Reviews._reviewed,
+    "ordered": Reviews._ordered,
+    "decided": Reviews._decided,
+}
+
+
+def _time(fields: Fields) -> int:
+    return moment(fields.get("time")) or 0
+
+
+def _quoted(text: object) -> str:
+    return repr(str(text)[:60])
