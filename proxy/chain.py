@@ -10,29 +10,29 @@ An entry is its *body*: canonical JSON, hashed as it is stored and never written
     body(i)    names hash(i-1) as "prev"; the first one names 64 zeros
     commitment = SHA-256(tag || salt || data)      what an entry says of a thing kept beside it
 
-Canonical is RFC 8785 over less of JSON (`PROFILE`): keys of ``[a-z0-9_.]+``, strings,
-integers of at most 2^53 - 1, booleans, null, lists and objects, 16 levels, no floats. Within
-that, and only within it, sorted keys and no spaces are all of RFC 8785, so everything outside
-is refused by name rather than written slightly differently.
+What is canonical says `proxy.canon`.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Final, NamedTuple, NoReturn
+from typing import Final, NamedTuple
 
-from proxy.errors import Exit, Problem, SluiceError
+from proxy.canon import DEPTH as DEPTH
+from proxy.canon import EXACT as EXACT
+from proxy.canon import LIMIT as LIMIT
+from proxy.canon import PROFILE as PROFILE
+from proxy.canon import UnfitError as UnfitError
+from proxy.canon import canonical as canonical
+from proxy.canon import encode, too_long, weigh
+from proxy.canon import parse as parse
+from proxy.canon import parse_line as parse_line
+from proxy.canon import read as read
 
-PROFILE: Final = "jcs-restricted-1"
 HASH: Final = "sha-256"
-LIMIT: Final = 65_535
-"""Bytes of a body at most (what a bundle of the tlog-tiles format can carry)."""
-EXACT: Final = 2**53 - 1
-DEPTH: Final = 16
 
 PAYLOAD_TAG: Final = b"sluice.ledger.payload.v1\0"
 REQUEST_TAG: Final = b"sluice.ledger.request.v1\0"
@@ -43,20 +43,12 @@ _ENVELOPE: Final = 512
 NO_ENTRY: Final = frozenset({"omitted", "exported"})
 """Kinds of lines in an export that are no entries."""
 
-_KEYS: Final = re.compile(r"[a-z0-9_.]*", re.ASCII)
 _KIND: Final = re.compile(r"[a-z][a-z_]{0,39}", re.ASCII)
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
+_SECONDS: Final = re.compile(r"[0-5]\d\.\d{6}Z", re.ASCII)
 _HEX: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _NONCE: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _NO_FIELDS: Final[Mapping[str, object]] = {}
-
-
-class UnfitError(SluiceError):
-    """A value cannot stand in an entry; `code` is one word for machines."""
-
-    def __init__(self, code: str, what: str) -> None:
-        super().__init__(Problem(what), exit=Exit.NO)
-        self.code = code
 
 
 class Head(NamedTuple):
@@ -108,9 +100,9 @@ def extend(
     whole["prev"] = head.hash.hex()
     whole["seq"] = head.seq + 1
     whole["time"] = time
-    body = _ENCODE(whole).encode()
+    body = encode(whole)
     if len(body) > LIMIT:
-        raise _too_long(len(body), LIMIT)
+        raise too_long(len(body), LIMIT)
     return Entry(head.seq + 1, body, hashlib.sha256(b"\0" + body).digest())
 
 
@@ -127,112 +119,8 @@ def check(kind: str, fields: Mapping[str, object]) -> None:
         raise UnfitError("profile", f"the ledger itself writes the field {taken}")
     whole = dict(fields)
     room = LIMIT - _ENVELOPE
-    if _weigh(whole, 1) > room and (size := len(_ENCODE(whole).encode())) > room:
-        raise _too_long(size, room)
-
-
-def canonical(value: object) -> bytes:
-    """The one way to write a value of the profile; UnfitError for any other value."""
-    _weigh(value, 0)
-    return _ENCODE(value).encode()
-
-
-def parse(body: bytes) -> dict[str, object]:
-    """
-    What a body says; UnfitError unless these are the very bytes that `canonical` writes.
-
-    That refuses, each by itself: keys given twice, spaces, other escapes, other forms of a
-    number, other orders.
-    """
-    if len(body) > LIMIT:
-        raise _too_long(len(body), LIMIT)
-    return parse_line(body)
-
-
-def parse_line(line: bytes) -> dict[str, object]:
-    """As `parse`, for a line of any length that is not an entry's."""
-    value = read(line)
-    if canonical(value) != line:
-        raise UnfitError("not_canonical", "it is not written in the canonical way")
-    return value
-
-
-def read(line: bytes) -> dict[str, object]:
-    """
-    What a line says, in half the time of `parse`: for showing, never for verifying.
-
-    UnfitError where it is no JSON object, or has a number that is no integer.
-    """
-    try:
-        value = _DECODE(line.decode())
-    except UnicodeDecodeError:
-        raise UnfitError("not_utf8", "it is not UTF-8") from None
-    except (ValueError, RecursionError):
-        raise UnfitError("not_json", "it is not JSON") from None
-    if type(value) is not dict:
-        raise UnfitError("not_json", "it is not a JSON object")
-    return value
-
-
-def _weigh(value: object, depth: int) -> int:
-    """Bytes that the value takes at most (one character is at most six); UnfitError outside the profile."""
-    if type(value) is str:
-        return _weigh_text(value)
-    if type(value) is int:
-        if -EXACT <= value <= EXACT:
-            return 18
-        raise UnfitError("profile", "an integer beyond 2^53 - 1 is not exact everywhere")
-    if value is None or type(value) is bool:
-        return 6
-    if depth >= DEPTH:
-        raise UnfitError("profile", f"more than {DEPTH} levels")
-    if type(value) is dict:
-        return _weigh_object(value, depth + 1)
-    if type(value) is list:
-        return 2 + sum(_weigh(item, depth + 1) + 1 for item in value)
-    name = type(value).__name__
-    raise UnfitError("profile", f"a {name} cannot be written: only str, int, bool, None, list and dict can")
-
-
-def _weigh_text(text: str) -> int:
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise UnfitError("profile", "text with half a surrogate pair cannot be written") from None
-    return 6 * len(text) + 2
-
-
-def _weigh_object(value: dict[str, object], depth: int) -> int:
-    weight = 2
-    try:
-        names = "".join(value)
-    except TypeError:
-        raise UnfitError("profile", "a key that is not text cannot be written") from None
-    if "" in value or not _KEYS.fullmatch(names):
-        odd = next(name for name in value if not name or not _KEYS.fullmatch(name))
-        raise UnfitError("profile", f"{odd[:40]!r} is no name for a field: a-z, 0-9, _ and . are")
-    for item in value.values():
-        if type(item) is str and item.isascii():
-            weight += 6 * len(item) + 4
-        else:
-            weight += _weigh(item, depth) + 2
-    return weight + len(names) + 2 * len(value)
-
-
-def _too_long(size: int, limit: int) -> UnfitError:
-    return UnfitError("too_long", f"an entry of {size} bytes: at most {limit} can be written")
-
-
-def _float(_: str) -> NoReturn:
-    raise UnfitError("profile", "a number that is not a plain integer")
-
-
-# Built once: json.dumps with options builds an encoder for every call.
-_ENCODE: Final = json.JSONEncoder(
-    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=False
-).encode
-_DECODE: Final = json.JSONDecoder(parse_float=_float, parse_constant=_float).decode
+    if weigh(whole, 1) > room and (size := len(encode(whole))) > room:
+        raise too_long(size, room)
 
 
 def stamp(microseconds: int) -> str:
@@ -303,6 +191,7 @@ class Links:
         self.omitted = 0
         self.first: str | None = None
         self.last: str | None = None
+        self._minute = ""
         self._latest = None if latest is None else stamp(latest)
 
     def entry(self, body: object, *, seq: int | None = None, stored: object = None) -> Mapping[str, object]:
@@ -374,10 +263,9 @@ class Links:
 
     def _time(self, at: int, fields: Mapping[str, object]) -> None:
         time = fields.get("time")
-        if moment(time) is None:
+        if type(time) is not str or not self._is_time(time):
             self._found(at, "time", "the entry has no time")
             return
-        assert type(time) is str
         if self.last is not None and time < self.last and fields.get("kind") != "clock":
             self._found(
                 at, "time_backwards", f"{time} is before the time of the entry before it, {self.last}"
@@ -386,6 +274,14 @@ class Links:
             self._found(at, "time_ahead", f"{time} has not come yet, if the clock of this machine is right")
         self.first = self.first or time
         self.last = time
+
+    def _is_time(self, time: str) -> bool:
+        """As `moment`, which is asked once for all entries of a minute."""
+        if time[:17] != self._minute:
+            if moment(time) is None:
+                return False
+            self._minute = time[:17]
+        return _SECONDS.fullmatch(time, 17) is not None
 
     def _found(self, at: int | None, code: str, what: str) -> None:
         self.findings.add(at, code, what)
