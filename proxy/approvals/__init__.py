@@ -163,16 +163,35 @@ class Approvals:
         waiting = self._open.get(id)
         if waiting is None:
             return
-        kept, now = waiting.hold, self._clock()
-        new = open_hold(kept.id, action, verdict, now, kept.asked, kept.attempts)
-        hold = replace(new, opened=kept.opened, deadline=min(kept.deadline, new.deadline), state=kept.state)
+        hold = self._sooner(waiting, waiting.hold.judged(action, verdict))
         waiting.hold = _bare(hold)
-        waiting.ends = min(waiting.ends, waiting.now() + new.deadline - now)
         if hold.state is State.PENDING:
             self._attend(waiting, verdict.patience.wait, fresh=False)
         elif hold.state is State.DEFERRED:
             self._arm(waiting, waiting.left(), Event.EXPIRE)
         self._tell("reviewed", hold)
+
+    def edit(self, id: str, edited: Hold) -> Hold:
+        """
+        Let another request stand in the place of the agent's; GoneError where nobody waits on it.
+
+        When the agent is told to ask again, if it is, stays as it was.
+        """
+        waiting = self._open.get(id)
+        if waiting is None or waiting.hold.state is not State.PENDING:
+            raise gone(self.get(id))
+        hold = self._sooner(waiting, edited)
+        waiting.hold = _bare(hold)
+        if waiting.next[1] is not Event.DEFER:
+            self._arm(waiting, waiting.left(), _at_the_end(hold.verdict))
+        self._tell("reviewed", hold)
+        return waiting.hold
+
+    def _sooner(self, waiting: Waiting, hold: Hold) -> Hold:
+        """A hold with another verdict: a deadline comes sooner by it, never later."""
+        seconds = hold.verdict.window or hold.verdict.timeout
+        waiting.ends = min(waiting.ends, waiting.now() + seconds)
+        return replace(hold, deadline=min(waiting.hold.deadline, self._clock() + seconds))
 
     def extend(self, id: str, seconds: float) -> Hold:
         """Give an open hold so much longer; raises GoneError where nobody is asked any more."""
@@ -293,8 +312,7 @@ class Approvals:
                 del index[before.asked]
             if hold.state in states:
                 index[hold.asked] = hold.id
-        body = len(before.action.request.body or b"")
-        self._deferred += body * ((hold.state in _KEPT) - (before.state in _KEPT))
+        self._deferred += _size(hold) * (hold.state in _KEPT) - _size(before) * (before.state in _KEPT)
 
     def _moved(self, waiting: Waiting, before: State) -> None:
         """An open hold is in another state now; whoever waited on it is told."""
@@ -349,6 +367,10 @@ def _without_body(hold: Hold) -> Hold:
     """What is kept of an ended hold: 500 bodies of 10 MiB would be a way to fill the memory."""
     action = hold.action.bare()
     return replace(hold, action=replace(action, request=replace(action.request, body=None)))
+
+
+def _size(hold: Hold) -> int:
+    return len(hold.action.request.body or b"")
 
 
 def _bare(hold: Hold) -> Hold:
