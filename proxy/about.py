@@ -72,7 +72,8 @@ def _below(host: str, suffixes: set[str]) -> bool:
 
 
 _COME: Final = "approved: send the same request again now, it goes through once"
-_DECIDED: Final = {State.CUT_OFF: Word.UNAVAILABLE, State.PROCEEDED: Word.WATCHED}
+# An unattended hold waits for its agent, not for people.
+_COMES_BACK: Final = {State.DEFERRED: ASK_AGAIN, State.UNATTENDED: 0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +81,9 @@ class Standing:
     """
     How one hold stands, for the agent that asked.
 
-    `state` is a word of `proxy.hold.State`, `deadline` RFC 3339 in UTC, `retry_after` in seconds
-    (None: there is nothing to come back for); `decision` and `detail` are what the agent is told of
-    one that has ended.
+    `state` is ``pending``, ``approved`` or how it ended, `deadline` RFC 3339 in UTC, `retry_after` in
+    seconds (None: there is nothing to come back for); `decision` and `detail` are what the agent is
+    told of one that has ended.
     """
 
     hold: str
@@ -93,21 +94,19 @@ class Standing:
     retry_after: int | None = None
 
     @classmethod
-    def of(cls, hold: Hold, *, written: bool) -> Standing:
+    def of(cls, hold: Hold, decided: Word | None) -> Standing:
         """
-        How a hold stands; `written` says whether its end is on disk.
+        How a hold stands; `decided` is what was enforced in its end, None until that is on disk.
 
-        Until it is, nothing has been decided: what cannot be written down is not enforced.
+        Until then nothing has been decided: what cannot be written down is not enforced.
         """
         deadline = iso(hold.deadline)
         if hold.state is State.SPENDABLE:
             return cls(hold.id, str(State.APPROVED), deadline, detail=_COME, retry_after=0)
-        if not hold.settled or not written:
-            come = ASK_AGAIN if hold.state is State.DEFERRED else None
-            return cls(hold.id, str(State.PENDING), deadline, retry_after=come)
-        decision = _DECIDED.get(hold.state) or Word(hold.state)
-        detail = hold.cause if decision in (Word.DENIED, Word.REFUSED) else ""
-        return cls(hold.id, str(hold.state), deadline, str(decision), detail)
+        if not hold.settled or decided is None:
+            return cls(hold.id, str(State.PENDING), deadline, retry_after=_COMES_BACK.get(hold.state))
+        detail = hold.cause if decided in (Word.DENIED, Word.REFUSED) else ""
+        return cls(hold.id, str(decided), deadline, str(decided), detail)
 
     def as_dict(self) -> dict[str, object]:
         """The object that the status URL gives; what is not known yet is left out."""
@@ -247,7 +246,7 @@ def described(terms: Terms) -> dict[str, object]:
             str(word): {"status": told.status, "retry": told.retry, "means": means}
             for word, told, means in _told()
         },
-        "status": f"{URL}holds/ID",
+        "status_url": f"{URL}holds/ID",
         "body_limit": terms.body_limit,
         "hosts": {"note": _HOSTS, "names": list(terms.hosts), "more": terms.more},
     }

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from proxy import differs
-from proxy.decision import Happened, Outcome
+from proxy.decision import Happened, Outcome, Word
 from proxy.hold import Hold, State
 
 LIMIT: Final = 10_000
@@ -59,6 +59,7 @@ class Recall:
         self._denied: OrderedDict[bytes, tuple[float, Hold]] = OrderedDict()
         self._sent: OrderedDict[bytes, tuple[float, Sent]] = OrderedDict()
         self._earlier: OrderedDict[Place, tuple[float, Hold, differs.Facts]] = OrderedDict()
+        self._decisions: OrderedDict[str, Word] = OrderedDict()
 
     # -- learning ----------------------------------------------------------------------
 
@@ -70,6 +71,10 @@ class Recall:
         if hold.state in _NOT_SENT and hold.action.request.body is not None:
             kept = (until, _light(hold), differs.facts(hold.action.request))
             _keep(self._earlier, _place(hold), kept, LIMIT_EARLIER)
+
+    def decided(self, id: str, word: Word) -> None:
+        """What was enforced on a hold; that need not be what people said, where it could not be written."""
+        _keep(self._decisions, id, word, LIMIT)
 
     def sent(self, hold: Hold) -> None:
         """What a hold was about leaves now."""
@@ -94,6 +99,10 @@ class Recall:
         """The denied hold that answers this request too."""
         found = self._denied.get(asked)
         return found[1] if found is not None and self._clock() < found[0] else None
+
+    def decision(self, id: str) -> Word | None:
+        """What was enforced on a hold that has ended."""
+        return self._decisions.get(id)
 
     def notices(self, asked: bytes, twin: Hold | None) -> tuple[str, ...]:
         """What a reviewer has to know first of a new hold for this request."""
