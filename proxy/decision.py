@@ -97,7 +97,7 @@ class Answer:
 @dataclass(frozen=True, slots=True)
 class Decision:
     """
-    What is enforced on one request, by whom and why.
+    What is enforced on one request, by whom and why; `salt` is its hold's.
 
     `why` is for the ledger and the console; `detail` is what the agent reads: the reviewer's
     reason or the rule's why, never paths, other rules or a stack trace. `again` is the earlier
@@ -116,6 +116,7 @@ class Decision:
     reviewers: tuple[str, ...] = ()
     status: int | None = None
     digest: bytes = b""
+    salt: bytes = b""
     again: str = ""
     sends: Request | None = None
     retry_after: int | None = None

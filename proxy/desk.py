@@ -259,6 +259,8 @@ def summary(hold: Hold) -> HoldView:
         by=hold.by,
         notices=hold.notices,
         differs=hold.differs,
+        policy=verdict.policy,
+        salt=hold.salt.hex(),
         window=hold.verdict.effect is Effect.WATCH,
         tier=str(verdict.tier),
         reversible=verdict.reversible,

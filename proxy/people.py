@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from proxy.policy.verdict import Demand
+from proxy.signing.statement import Proof
 
 AGENT_OWNER: Final = "agent-owner"
 """Under `not:`: whoever has the account that the agent runs as."""
@@ -32,13 +33,18 @@ class Reviewer:
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """One person's answer to one hold, for the digest that this person saw."""
+    """
+    One person's answer to one hold, for the digest that this person saw.
+
+    `proof` is their signature, where reviewers are enrolled.
+    """
 
     reviewer: Reviewer
     approves: bool
     reason: str
     digest: bytes
     time: float
+    proof: Proof | None = None
 
 
 def fits(demand: Demand, reviewer: Reviewer) -> bool:

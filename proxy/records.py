@@ -76,7 +76,7 @@ def decided(
         fields["credential"] = credential.items[0]
     if reached := sorted(_recipients(action))[:MAX_RECIPIENTS]:
         fields["recipients"] = reached
-    return Draft("decided", fields, digest=decision.digest or None)
+    return Draft("decided", fields, digest=decision.digest or None, salt=decision.salt or None)
 
 
 def operation(action: Action) -> str:
@@ -137,7 +137,7 @@ def held(hold: Hold) -> Draft:
         "show": _entered(shown(action, verdict)),
         "deadline": iso(hold.deadline),
     }
-    return Draft("held", fields, digest=hold.digest, payload=payload(action.request))
+    return Draft("held", fields, digest=hold.digest, payload=payload(action.request), salt=hold.salt or None)
 
 
 def _entered(show: dict[str, tuple[str, ...]]) -> list[object]:
@@ -249,7 +249,9 @@ def reviewed(hold: Hold, review: Review) -> Draft:
         "answer": "approve" if review.approves else "deny",
         "reason": cut(review.reason, MAX_TEXT),
     }
-    return Draft("reviewed", fields, digest=review.digest)
+    if review.proof is not None:
+        fields.update(statement=review.proof.statement, signature=review.proof.signature)
+    return Draft("reviewed", fields, digest=review.digest, salt=hold.salt or None)
 
 
 def moved(hold: Hold) -> Draft | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -29,6 +30,7 @@ from proxy.ledger import Draft, Fields, Ledger, UnavailableError
 from proxy.people import present
 from proxy.policy import Policy
 from proxy.policy.verdict import Effect, Verdict
+from proxy.signing.statement import Proof
 
 log = logging.getLogger("sluice")
 
@@ -62,7 +64,7 @@ class Admission:
 
     Implements `proxy.gate.Door`. `clock` gives Unix time in seconds, `new_id` 128 bits as text;
     `released` is told of every decision that opened (for first-seen markers). `present` gives the
-    reviewers who are at a console.
+    reviewers who are at a console. `draw` gives so many random bytes.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Admission:
         new_id: Callable[[], str],
         rules: Rules = Rules(),
         released: Callable[[Fields], None] = lambda fields: None,
+        draw: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self.policy = policy
         self.approvals = approvals
@@ -85,6 +88,7 @@ class Admission:
         self.new_id = new_id
         self.rules = rules
         self.released = released
+        self.draw = draw
         self.counts = Counts()
         self.paused: set[str] = set()
         self.closing = False
@@ -134,12 +138,19 @@ class Admission:
             return None
         if hold.action.request.agent != agent:
             return None
-        return Standing.of(hold, self.recall.decision(id))
+        return Standing.of(hold, written=id not in self._recorded)
 
     # -- the reviewers' side -------------------------------------------------------
 
     async def review(
-        self, prefix: str, reviewer: Reviewer, *, approves: bool, reason: str, seen: bytes | None
+        self,
+        prefix: str,
+        reviewer: Reviewer,
+        *,
+        approves: bool,
+        reason: str,
+        seen: bytes | None,
+        proof: Proof | None = None,
     ) -> Hold:
         """
         One person's answer; returns once it is on disk, and so is what it decided.
@@ -148,7 +159,7 @@ class Admission:
         to give, or it could not be written down.
         """
         hold = self.approvals.find(prefix)
-        review = Review(reviewer, approves, reason, seen or hold.digest, self.clock())
+        review = Review(reviewer, approves, reason, seen or hold.digest, self.clock(), proof)
         hold.reviewed(review)  # raises here, before anything is written, where it does not count
         try:
             ticket = self.ledger.queue(records.reviewed(hold, review))
@@ -350,7 +361,6 @@ class Admission:
 
     def recorded(self, id: str, word: Word) -> None:
         """Tell whoever answered this hold how it ended, now that it is on disk."""
-        self.recall.decided(id, word)
         recorded = self._recorded.pop(id, None)
         if recorded is None or recorded.done():
             return

@@ -75,6 +75,7 @@ class Holding:
             hold,
             notices=recall.notices(asked, admission.approvals.twin(asked)),
             differs=recall.differences(hold),
+            salt=admission.draw(16),
         )
         admission.expect_record(id)
         admission.approvals.begin(hold, self._patience())
@@ -120,12 +121,11 @@ class Holding:
         """Write down how it ended; what opens has been written when this returns."""
         admission, request = self._admission, self._request
         decision = decision_of(hold, self.left)
-        sends = hold.sends(request)
-        if sends is not request and decision.word.opens:
-            decision = replace(decision, sends=sends)
+        if hold.added and decision.word.opens:
+            decision = replace(decision, sends=hold.sends(request))
         # What settles a hold in the ledger names one that was opened there.
         named = decision if await self._was_written() else replace(decision, hold=None)
-        action = admission.understood(sends) if decision.word.opens else hold.action
+        action = admission.understood(request) if decision.word.opens else hold.action
         draft = records.decided(self.id, action, hold.verdict, named, hold.verdict.policy)
         self._written = True
         if decision.word.opens:
@@ -241,6 +241,7 @@ def decision_of(hold: Hold, left: str) -> Decision:
         hold=hold.id,
         reviewers=hold.by,
         digest=hold.digest,
+        salt=hold.salt,
     )
 
 
