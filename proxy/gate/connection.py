@@ -151,6 +151,11 @@ class AgentConnection:
         """Whether nobody here waits for the beginning of an answer."""
         return self.http is None or self.http.answered
 
+    def leave_upstream(self) -> None:
+        """Wait for no upstream any longer: who waits for an answer of one is told that it is lost."""
+        for connection in [each for each in self._transports if each is not self._client]:
+            self._close(connection)
+
     def abort(self, why: str) -> None:
         """Close now: what is under way is cut, visibly."""
         if self.http is not None:

@@ -170,7 +170,7 @@ class Gate:
         Take no more agents, let those that wait read their answers, close.
 
         The door has to have settled its holds before. Answers that have begun get a quarter of `grace`
-        to end, those still to begin get all of it.
+        to end, those still to begin get all of it; then who waits for one is told that it is lost.
         """
         server, self._server = self._server, None
         if server is None:
@@ -182,6 +182,9 @@ class Gate:
         for connection in [each for each in self._connections if each.answered]:
             connection.abort("the gate is stopping")
         await self._left_alone(self._config.grace)
+        for connection in list(self._connections):
+            connection.leave_upstream()
+        await self._left_alone(self._config.grace / 4)
         for connection in list(self._connections):
             connection.abort("the gate is stopping")
         await self._left_alone(1.0)

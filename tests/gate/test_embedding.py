@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import json
 import os
 import pwd
 import resource
@@ -18,7 +19,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from proxy.decision import Decision
+from proxy.decision import Decision, Happened
 from proxy.errors import SluiceError
 from proxy.gate.ca import CERTIFICATE, KEY, open_authority
 from proxy.gate.embedding import Gate, GateConfig
@@ -304,6 +305,27 @@ async def test_on_stop_an_endless_answer_is_cut_and_recorded(
     assert time.monotonic() - begin < 2
     assert not (await agent.end()).endswith(b"0\r\n\r\n")
     assert door.outcomes[0].why == "the gate is stopping"
+
+
+async def test_on_stop_an_agent_whose_request_was_sent_is_told_not_to_repeat_it(
+    tmp_path: Path, listen: Listen, door: SmallDoor
+) -> None:
+    asked = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        asked.set()
+        await reader.read()
+
+    gate = Gate(GateConfig(tmp_path, port=0, grace=0.2), door)
+    port = (await gate.start()).port
+    agent = Agent(*await asyncio.open_connection("127.0.0.1", port))
+    agent.send(get(await listen(serve), "/stream"))
+    await asked.wait()
+    await gate.stop()
+    status, _, body = await agent.answer()
+    assert (status, json.loads(body)["decision"], json.loads(body)["retry"]) == (502, "unknown", False)
+    assert [outcome.happened for outcome in door.outcomes] == [Happened.UNKNOWN]
 
 
 async def test_a_gate_starts_again_on_its_port(tmp_path: Path, door: SmallDoor, upstream: Upstream) -> None:
