@@ -130,7 +130,8 @@ class Hold:
     of what would be sent, `added` headers in it, and what reviewers answer for. `cause` says in
     words how a settled hold ended, `by` who answered. `salt` (16 random bytes) is what every entry
     about it commits to its request with. `notices` and `differs` are what a reviewer
-    has to know first: that the same was sent before, how it differs from one that was not.
+    has to know first: that the same was sent before, how it differs from one that was not. With
+    `edit` a reviewer has put another request in the place of the agent's: `action` is that one.
     """
 
     id: str
@@ -149,6 +150,7 @@ class Hold:
     notices: tuple[str, ...] = ()
     differs: tuple[str, ...] = ()
     salt: bytes = b""
+    edit: Edit | None = None
 
     @property
     def settled(self) -> bool:
@@ -169,7 +171,42 @@ class Hold:
         state = TRANSITIONS.get((self.state, event))
         if state is None:
             raise gone(self)
-        return replace(self, state=state, cause=cause)
+        here = self._unedited() if event in _PARTING else self
+        return replace(here, state=state, cause=cause)
+
+    def judged(self, action: Action, verdict: Verdict) -> Hold:
+        """The hold under another verdict, on what it would send; answers so far lapse."""
+        added = key_for(self.id, verdict, action.request)
+        becomes = reviewed_digest(digest(action.request), added)
+        return replace(self, action=action, verdict=verdict, added=added, digest=becomes, reviews=(), by=())
+
+    def edited(self, action: Action, verdict: Verdict, by: str, difference: tuple[str, ...]) -> Hold:
+        """
+        The hold with a reviewer's request in the place of the agent's; answers so far lapse.
+
+        `difference` is from the agent's own request, also where it was edited before.
+        """
+        before, names = (self.edit.before, self.edit.by) if self.edit else (self, ())
+        edit = Edit(tuple(dict.fromkeys((*names, by))), difference, before)
+        return replace(self.judged(action, verdict), edit=edit)
+
+    def _unedited(self) -> Hold:
+        """The agent's own request again: whoever comes back for it asks for that one."""
+        if self.edit is None:
+            return self
+        before = self.edit.before
+        lapsed = f"{', '.join(self.edit.by)} had edited it, but the agent left: this is its own request again"
+        return replace(
+            self,
+            action=before.action,
+            verdict=before.verdict,
+            digest=before.digest,
+            added=before.added,
+            reviews=(),
+            by=(),
+            notices=(*before.notices, lapsed),
+            edit=None,
+        )
 
     def reviewed(self, review: Review) -> Hold:
         """
@@ -238,7 +275,25 @@ class Hold:
 
     def sends(self, request: Request) -> Request:
         """What leaves for `request`, an attempt of this hold, once it is approved."""
-        return replace(request, headers=(*request.headers, *self.added)) if self.added else request
+        sent = self.action.request if self.edit else request
+        return replace(sent, headers=(*sent.headers, *self.added)) if self.added else sent
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """
+    What reviewers made of a request: who, the lines in which it differs, and the hold before.
+
+    It lasts for as long as the agent waits on the connection on which it asked.
+    """
+
+    by: tuple[str, ...]
+    difference: tuple[str, ...]
+    before: Hold
+
+
+_PARTING: Final = frozenset({Event.LEAVE, Event.DEFER})
+"""When the agent's connection goes, and with it whatever was made of the request that came on it."""
 
 
 def key_for(id: str, verdict: Verdict, request: Request) -> tuple[Header, ...]:

@@ -138,7 +138,7 @@ class Admission:
             return None
         if hold.action.request.agent != agent:
             return None
-        return Standing.of(hold, written=id not in self._recorded)
+        return Standing.of(hold, self.recall.decision(id))
 
     # -- the reviewers' side -------------------------------------------------------
 
@@ -361,6 +361,7 @@ class Admission:
 
     def recorded(self, id: str, word: Word) -> None:
         """Tell whoever answered this hold how it ended, now that it is on disk."""
+        self.recall.decided(id, word)
         recorded = self._recorded.pop(id, None)
         if recorded is None or recorded.done():
             return

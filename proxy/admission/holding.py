@@ -121,11 +121,12 @@ class Holding:
         """Write down how it ended; what opens has been written when this returns."""
         admission, request = self._admission, self._request
         decision = decision_of(hold, self.left)
-        if hold.added and decision.word.opens:
-            decision = replace(decision, sends=hold.sends(request))
+        sends = hold.sends(request)
+        if sends is not request and decision.word.opens:
+            decision = replace(decision, sends=sends)
         # What settles a hold in the ledger names one that was opened there.
         named = decision if await self._was_written() else replace(decision, hold=None)
-        action = admission.understood(request) if decision.word.opens else hold.action
+        action = admission.understood(sends) if decision.word.opens else hold.action
         draft = records.decided(self.id, action, hold.verdict, named, hold.verdict.policy)
         self._written = True
         if decision.word.opens:
