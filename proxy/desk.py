@@ -183,6 +183,8 @@ class LocalDesk(Desk):
                 self._unlock()
             case Verb.OFFER | Verb.GRANT | Verb.GRANTS | Verb.REVOKE:
                 raise fail("this gate grants nothing", exit=Exit.NO)
+            case Verb.SHEET | Verb.PREVIEW | Verb.EDIT:
+                raise fail("nothing is edited at this gate", exit=Exit.NO)
             case Verb.ROLL | Verb.ENROL | Verb.REGROUP | Verb.ROTATE_KEY | Verb.REVOKE_KEY:
                 raise fail("this gate enrols nobody", exit=Exit.NO)
             case Verb.RUN_GOODBYE | Verb.RUN_HELLO | Verb.CHANGES | Verb.SNAPSHOT:

@@ -23,6 +23,7 @@ from proxy.wire import (
     Message,
     Offer,
     RollView,
+    Sheet,
     Snapshot,
     Standing,
     Status,
@@ -106,7 +107,7 @@ class ControlDesk(Desk):
         async with connected(self.path) as wire:
             await wire.ask(replace(call, name=self.name))
             answer = await wire.read()
-        if not isinstance(answer, HoldView | Status | Offer | Standing | RollView):
+        if not isinstance(answer, HoldView | Status | Offer | Standing | Sheet | RollView):
             raise strange()
         return answer
 

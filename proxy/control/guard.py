@@ -131,7 +131,9 @@ def opens(call: Call) -> bool:
             return True  # silence would have refused
         case Verb.ENROL | Verb.REGROUP | Verb.ROTATE_KEY | Verb.REVOKE_KEY:
             return True  # whoever is on the roll decides
-        case Verb.OFFER | Verb.GRANTS | Verb.REVOKE | Verb.ROLL:
+        case Verb.EDIT:
+            return True  # it is an approval too
+        case Verb.OFFER | Verb.GRANTS | Verb.REVOKE | Verb.ROLL | Verb.SHEET | Verb.PREVIEW:
             return False
         case Verb.CHANGES | Verb.SNAPSHOT | Verb.STATUS | Verb.SHOW | Verb.PAUSE:
             return False

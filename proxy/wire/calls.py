@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 from proxy.errors import Exit, Problem, SluiceError, fail
 from proxy.signing.statement import Proof
-from proxy.wire.views import Change, HoldView, Offer, RollView, Snapshot, Standing, Status
+from proxy.wire.views import Change, HoldView, Offer, RollView, Sheet, Snapshot, Standing, Status
 
 
 class Verb(StrEnum):
@@ -33,6 +33,9 @@ class Verb(StrEnum):
     GRANT = "grant"
     GRANTS = "grants"
     REVOKE = "revoke"
+    SHEET = "sheet"
+    PREVIEW = "preview"
+    EDIT = "edit"
     ROLL = "roll"
     ENROL = "enrol"
     REGROUP = "regroup"
@@ -45,7 +48,7 @@ class Verb(StrEnum):
 UNSIGNED: Final = frozenset(
     {
         Verb.CHANGES, Verb.SNAPSHOT, Verb.STATUS, Verb.SHOW, Verb.OFFER, Verb.GRANTS, Verb.ROLL,
-        Verb.PAUSE, Verb.RUN_HELLO, Verb.RUN_GOODBYE,
+        Verb.SHEET, Verb.PREVIEW, Verb.PAUSE, Verb.RUN_HELLO, Verb.RUN_GOODBYE,
     }
 )  # fmt: skip
 """Verbs that decide nothing, or only refuse; every other one is signed where reviewers are enrolled."""
@@ -72,6 +75,8 @@ class Call:
     uses: int = 0
     fields: tuple[str, ...] = ()
     rule: str | None = None
+    text: str = ""
+    becomes: str = ""
     reviewer: str = ""
     uid: int = 0
     groups: tuple[str, ...] = ()
@@ -100,7 +105,7 @@ class Failure:
         return SluiceError(*self.problems, exit=Exit(self.exit))
 
 
-type Answer = HoldView | Status | Offer | Standing | RollView
+type Answer = HoldView | Status | Offer | Standing | Sheet | RollView
 """What a call is answered with, where it is one message."""
 
 type Message = Call | Listing | Change | Failure | Answer
@@ -207,6 +212,30 @@ class Desk(Protocol):
         """Take a grant back, all of them for an empty prefix; those that still stand."""
         return _standing(await self.take(Call(Verb.REVOKE, prefix=prefix)))
 
+    async def sheet(self, prefix: str) -> Sheet:
+        """The request of a hold as text to be edited; raises where it cannot be."""
+        return _sheet(await self.take(Call(Verb.SHEET, prefix=prefix)))
+
+    async def preview(self, sheet: Sheet, text: str) -> HoldView:
+        """
+        The hold as it would be once its request is edited, `difference` in it; nothing is done.
+
+        `state` is ``pending`` where others would have to approve it, too.
+        """
+        return _hold(await self.take(Call(Verb.PREVIEW, prefix=sheet.hold, digest=sheet.digest, text=text)))
+
+    async def edit(self, sheet: Sheet, text: str, *, becomes: str, reason: str = "") -> HoldView:
+        """
+        Put the edited request in the place of the agent's, and approve it as far as one may.
+
+        Counts only for the request that the sheet was made of and, with `becomes` (the digest of
+        the preview, hex), for the one that was previewed.
+        """
+        call = Call(
+            Verb.EDIT, prefix=sheet.hold, digest=sheet.digest, text=text, becomes=becomes, reason=reason
+        )
+        return _hold(await self.take(call))
+
     async def roll(self) -> RollView:
         """Who is enrolled."""
         return _roll(await self.take(Call(Verb.ROLL)))
@@ -236,6 +265,12 @@ def _offer(answer: Answer) -> Offer:
 
 def _standing(answer: Answer) -> Standing:
     if not isinstance(answer, Standing):
+        raise strange()
+    return answer
+
+
+def _sheet(answer: Answer) -> Sheet:
+    if not isinstance(answer, Sheet):
         raise strange()
     return answer
 

@@ -26,13 +26,14 @@ from proxy.wire.views import (
     Offer,
     ReviewView,
     RollView,
+    Sheet,
     Snapshot,
     Standing,
     Status,
 )
 
-CALL_LIMIT: Final = 64 * 1024
-"""Bytes of the longest line that the gate reads from a client, line feed included."""
+CALL_LIMIT: Final = 256 * 1024
+"""Bytes of the longest line that the gate reads from a client: an edited request, escaped."""
 
 LINE_LIMIT: Final = 64 * 1024 * 1024
 """Bytes of the longest line that a client reads: a whole hold, its body escaped at worst."""
@@ -44,6 +45,7 @@ _MESSAGES: Final[Mapping[str, type[Message]]] = {
     "status": Status,
     "offer": Offer,
     "standing": Standing,
+    "sheet": Sheet,
     "roll": RollView,
     "change": Change,
     "failure": Failure,
@@ -62,6 +64,9 @@ _TAKES: Final[Mapping[Verb, frozenset[str]]] = {
     Verb.OFFER: frozenset({"prefix", "fields"}),
     Verb.GRANT: frozenset({"prefix", "reason", "digest", "seconds", "uses", "fields", "rule"}),
     Verb.REVOKE: frozenset({"prefix"}),
+    Verb.SHEET: frozenset({"prefix"}),
+    Verb.PREVIEW: frozenset({"prefix", "digest", "text"}),
+    Verb.EDIT: frozenset({"prefix", "digest", "text", "becomes", "reason"}),
     Verb.ENROL: frozenset({"reviewer", "uid", "groups", "key"}),
     Verb.REGROUP: frozenset({"reviewer", "groups"}),
     Verb.ROTATE_KEY: frozenset({"reviewer", "old", "key"}),

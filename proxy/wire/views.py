@@ -35,6 +35,8 @@ class HoldView:
     `notices` come first on a screen (that the same was sent before, or waits twice), `differs`
     says how it differs from an earlier one that was not sent. With `window` it goes at its
     deadline unless somebody stops it.
+    `edited_by` names who has edited it, and `difference` is what that changes: lines that begin
+    with ``-``, ``+``, a blank or ``…``; all else in the view is of the edited request.
     `policy` is the digest of the policy that held it; `salt` (hex) is what the ledger's commitments
     to this hold are made with.
     `headers` and `body` are empty but in the whole view (`Desk.show`); `body_note` says what
@@ -70,6 +72,8 @@ class HoldView:
     notices: tuple[str, ...] = ()
     differs: tuple[str, ...] = ()
     window: bool = False
+    edited_by: tuple[str, ...] = ()
+    difference: tuple[str, ...] = ()
     policy: str = ""
     salt: str = ""
     headers: tuple[tuple[str, str], ...] = ()
@@ -143,6 +147,15 @@ class Standing:
     """The grants that stand, oldest first."""
 
     grants: tuple[GrantView, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """A request as text to be edited, its secrets marks: `digest` (hex) is the one that it is of."""
+
+    hold: str
+    digest: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
