@@ -58,6 +58,10 @@ def _run(arguments: argparse.Namespace, words: list[str]) -> int:
             from proxy.cli import reporting
 
             return reporting.VERBS[arguments.verb](arguments)
+        case "budgets":
+            from proxy.cli import budgeting
+
+            return budgeting.VERBS[arguments.verb](arguments)
         case "completion":
             import shtab
 

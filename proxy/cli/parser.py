@@ -51,6 +51,8 @@ def build() -> Parser:
     _ledger(verbs)
     says = "how people decided: by rule, agent and reviewer, and what need not have been asked"
     parser_ledger.add_report(_verb(verbs, "report", says, state=True, json=True))
+    says = "how much of each budget is used, and when there is room again"
+    parser_ledger.add_budgets(_verb(verbs, "budgets", says, state=True, json=True))
     completion = _verb(verbs, "completion", 'completion for your shell: eval "$(sluice completion bash)"')
     completion.add_argument("shell", choices=("bash", "zsh", "fish"))
     return parser

@@ -74,6 +74,11 @@ def add(verb: Verb) -> None:
     _keeping(verb)
 
 
+def add_budgets(budgets: argparse.ArgumentParser) -> None:
+    """The flags of `sluice budgets`."""
+    _file(budgets)
+
+
 def add_report(report: argparse.ArgumentParser) -> None:
     """The flags of `sluice report`."""
     _file(report)

@@ -7,8 +7,10 @@ import asyncio
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
+from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +23,10 @@ from proxy.control import ControlDesk
 from proxy.decode import ALL_SEEN, Facts
 from proxy.errors import Exit, SluiceError, fail
 from proxy.ledger import read, seen
+from proxy.ledger.spent import spent
 from proxy.paths import looked_at_paths
+from proxy.policy.limits import Used, shortage, unused, usage
+from proxy.policy.verdict import Claim
 from proxy.render import CaseResult, case_lines, emit, explain_lines, printer
 from proxy.render import Explanation as Shown
 
@@ -82,15 +87,15 @@ def _case_json(one: room.Result) -> dict[str, object]:
 
 def _explain(arguments: argparse.Namespace) -> int:
     policy = room.load(looked_at_paths(arguments.policy))
-    facts = _facts(arguments.ledger)
+    facts, used = _facts(arguments.ledger), _used(arguments.ledger)
     if arguments.source is not None:
-        return _explain_lines(policy, facts, arguments.source)
+        return _explain_lines(policy, facts, used, arguments.source)
     if arguments.method is None or arguments.url is None:
         raise fail("no request to explain", fix="sluice policy explain METHOD URL, or --from FILE.jsonl")
     asked = room.request(
         arguments.method, arguments.url, _headers(arguments.headers), _body(arguments), agent=arguments.agent
     )
-    found = room.explain(policy, asked, facts, every_rule=arguments.all)
+    found = room.explain(policy, asked, facts, every_rule=arguments.all, used=used)
     if arguments.json:
         print(json.dumps(_explained(found)))
     else:
@@ -112,7 +117,31 @@ def _explained(found: room.Explanation) -> dict[str, object]:
             {"rule": one.rule, "then": str(one.then), "applies": one.applies, "line": one.line, "at": one.at}
             for one in found.readings
         ],
+        "budgets": [_budget_json(claim, used) for claim, used in found.budgets],
     }
+
+
+def _budget_json(claim: Claim, used: Decimal | None) -> dict[str, object]:
+    """What a release would draw on; amounts are texts, exact. `used` is null where there is no place."""
+    return {
+        "rule": claim.account.rule,
+        "owner": claim.account.owner,
+        "unit": claim.account.unit,
+        "amount": None if claim.amount is None else format(claim.amount, "f"),
+        "used": None if used is None else format(used, "f"),
+        "limit": format(claim.limit, "f"),
+        "per": claim.per,
+        "over": shortage(claim, used),
+    }
+
+
+def _budget_words(claim: Claim, used: Decimal | None) -> str:
+    owner = f" of {claim.account.owner}" if claim.account.owner else ""
+    over = shortage(claim, used)
+    if over or used is None or claim.amount is None:
+        return f"{claim.account.rule}{owner}: {over}"
+    words = usage(claim.account, used, claim.limit, claim.per)
+    return f"{claim.account.rule}{owner}: {words}, and this takes {claim.amount:f}: there is room"
 
 
 def _shown(found: room.Explanation) -> Shown:
@@ -126,7 +155,14 @@ def _shown(found: room.Explanation) -> Shown:
     likely = " or ".join(_texts(answer, "consequence")) or "nobody can say"
     taken_for = f"{likely}: {why}" if why else likely
     return Shown(
-        answer.decision, answer.rule, answer.rules, answer.why, answer.action.operation, steps, taken_for
+        answer.decision,
+        answer.rule,
+        answer.rules,
+        answer.why,
+        answer.action.operation,
+        steps,
+        taken_for,
+        [_budget_words(claim, used) for claim, used in found.budgets],
     )
 
 
@@ -135,13 +171,13 @@ def _texts(answer: room.Answer, field: str) -> list[str]:
     return [one for one in found.items if one] if isinstance(found, Values) else []
 
 
-def _explain_lines(policy: room.Policy, facts: Facts, source: Path) -> int:
+def _explain_lines(policy: room.Policy, facts: Facts, used: Used, source: Path) -> int:
     try:
         opened = nullcontext(sys.stdin.buffer) if str(source) == "-" else source.open("rb")
     except OSError as error:
         raise fail(f"'{source}' cannot be read: {error.strerror}") from None
     with opened as lines:
-        for answer in room.from_lines(policy, lines, facts):
+        for answer in room.from_lines(policy, lines, facts, used=used):
             sys.stdout.write(answer + "\n")
     return int(Exit.YES)
 
@@ -153,6 +189,14 @@ def _facts(ledger: Path | None) -> Facts:
     with read.reading(ledger) as connection:
         decided = read.entries(connection, read.Filter(kinds=frozenset({"decided"})))
         return Facts(seen.fold(fields for _, fields in decided), services=models())
+
+
+def _used(ledger: Path | None) -> Used:
+    """How much of each budget a ledger leaves used now; without one nothing is."""
+    if ledger is None:
+        return unused
+    budgets, now = spent(ledger), int(time.time() * 1_000_000)
+    return lambda claim: budgets.used(claim.account, claim.per, now)
 
 
 def _headers(given: Iterable[str]) -> list[tuple[str, str]]:

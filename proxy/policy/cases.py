@@ -16,7 +16,7 @@ from urllib.parse import quote_plus
 
 from proxy.action import Request
 from proxy.decode import Facts
-from proxy.errors import Problem, SluiceError
+from proxy.errors import Exit, Problem, SluiceError
 from proxy.policy import asked, keys, shape
 from proxy.policy.asked import BODY_LIMIT, NO_FACTS
 from proxy.policy.evaluate import Policy
@@ -118,7 +118,8 @@ def load_cases(files: Mapping[str, bytes | str]) -> list[Case]:
         raise SluiceError(
             Problem(
                 "no case found", "a policy without cases is untested", "write one into a file *_cases.yaml"
-            )
+            ),
+            exit=Exit.NO,
         )
     return cases
 

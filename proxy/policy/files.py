@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-from proxy.errors import Problem, SluiceError
+from proxy.errors import Exit, Problem, SluiceError
 from proxy.policy.cases import CASES
 from proxy.policy.evaluate import Policy
 from proxy.policy.load import load_texts
@@ -49,7 +49,8 @@ def read_cases(paths: Sequence[Path], *, required: bool = True) -> dict[str, byt
     ]
     found = _below([*paths, *(path for path in beside if path.is_file())])
     holding = [path for path in found if path.name.endswith(CASES) or _holds_cases(path)]
-    return _read(holding, "case", paths) if holding or required else {}
+    # A policy without a case is a check that fails; a policy that is not there is wrong usage.
+    return _read(holding, "case", paths, Exit.NO) if holding or required else {}
 
 
 def _holds_cases(path: Path) -> bool:
@@ -69,11 +70,15 @@ def _below(paths: Iterable[Path]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
-def _read(files: Sequence[Path], what: str, paths: Sequence[Path]) -> dict[str, bytes]:
+def _read(
+    files: Sequence[Path], what: str, paths: Sequence[Path], without: Exit = Exit.WRONG
+) -> dict[str, bytes]:
+    """The files' bytes; where there is none, an error with the exit `without`."""
     if not files:
         names = ", ".join(map(str, paths)) or "nothing"
         raise SluiceError(
-            Problem(f"no {what} file in {names}", "", f"name a folder with *.yaml files, or a {what} file")
+            Problem(f"no {what} file in {names}", "", f"name a folder with *.yaml files, or a {what} file"),
+            exit=without,
         )
     problems: list[Problem] = []
     texts: dict[str, bytes] = {}

@@ -12,7 +12,7 @@ from dataclasses import replace
 from decimal import Context, Decimal, Inexact
 from typing import Final
 
-from proxy.policy.verdict import Claim, Effect, Verdict, strictest
+from proxy.policy.verdict import Account, Claim, Effect, Verdict, strictest
 
 LONGEST: Final = 31 * 86_400
 """Seconds that a window may be long, and so what is remembered of an account."""
@@ -70,10 +70,14 @@ def shortage(claim: Claim, used: Decimal | None) -> str:
         return f"more than {ACCOUNTS} accounts draw on this budget: there is no place for another"
     if EXACTLY.add(used, claim.amount) <= claim.limit:
         return ""
-    places = max(_places(used), _places(claim.amount), _places(claim.limit))
-    spent, limit, more = (f"{amount:.{places}f}" for amount in (used, claim.limit, claim.amount))
-    unit = f" {claim.account.unit}" if claim.account.unit else ""
-    return f"{spent} of {limit}{unit} in {span(claim.per)} are used, and this takes {more}"
+    return f"{usage(claim.account, used, claim.limit, claim.per)}, and this takes {claim.amount:f}"
+
+
+def usage(account: Account, used: Decimal, limit: Decimal, per: int) -> str:
+    """``180.00 of 200.00 EUR in 24h are used``."""
+    places = max(_places(used), _places(limit))
+    unit = f" {account.unit}" if account.unit else ""
+    return f"{used:.{places}f} of {limit:.{places}f}{unit} in {span(per)} are used"
 
 
 def span(seconds: int) -> str:

@@ -23,6 +23,7 @@ from proxy.render.results import (
     finding_lines,
     printer,
     problem_lines,
+    standing_line,
 )
 from proxy.render.text import ascii_host, is_punycode, safe, url_text, visible
 
@@ -49,6 +50,7 @@ __all__ = [
     "report_lines",
     "safe",
     "short_id",
+    "standing_line",
     "step_line",
     "tier_text",
     "time_left",

@@ -9,7 +9,10 @@ from typing import IO, Final
 from rich.console import Console
 from rich.text import Text
 
+from proxy.budget import Standing
+from proxy.chain import stamp
 from proxy.errors import Problem
+from proxy.policy.limits import usage
 from proxy.render.text import safe
 
 _EFFECTS: Final = {"allow": "green", "watch": "cyan", "hold": "yellow", "deny": "red"}
@@ -36,6 +39,7 @@ class Explanation:
     operation: str
     steps: Sequence[str] = ()
     consequence: str = ""
+    budgets: Sequence[str] = ()
 
 
 def printer(file: IO[str], environ: Mapping[str, str]) -> Console:
@@ -95,5 +99,20 @@ def explain_lines(explanation: Explanation) -> Iterator[Text]:
     yield Text.assemble(("operation  ", "dim"), safe(explanation.operation))
     if explanation.consequence:
         yield Text.assemble(("taken for  ", "dim"), safe(explanation.consequence))
+    for budget in explanation.budgets:
+        yield Text.assemble(("budget     ", "dim"), safe(budget))
     for step in explanation.steps:
         yield Text.assemble(("           ", "dim"), safe(step))
+
+
+def standing_line(standing: Standing) -> Text:
+    """`sluice budgets`: one account, what is used of it, and when it has room again."""
+    account = standing.account
+    full = standing.room_at is not None
+    until = f"; room again at {stamp(standing.room_at)}" if standing.room_at is not None else ""
+    return Text.assemble(
+        (account.rule, "bold"),
+        safe(f"  {account.owner or 'everyone'}  "),
+        (usage(account, standing.used, standing.limit, standing.per), "yellow" if full else ""),
+        until,
+    )

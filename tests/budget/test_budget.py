@@ -181,7 +181,7 @@ def test_there_is_room_up_to_the_limit_and_not_beyond():
     assert shortage(claim("0.01", "200"), Decimal("199.99")) == ""
     assert (
         shortage(claim("30", "200", per=86_400), Decimal("180.00"))
-        == "180.00 of 200.00 EUR in 24h are used, and this takes 30.00"
+        == "180.00 of 200.00 EUR in 24h are used, and this takes 30"
     )
 
 
