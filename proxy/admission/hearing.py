@@ -145,8 +145,9 @@ class Hearing:
         self.keepalive = verdict.patience.keepalive
         self._holding = holding = Holding(admission, self._request, verdict)
         holding.left = self._left
-        action, self._action = self._action, self._action.bare()
-        decision = await holding.decide(self._id, action, asked)
+        holding.begin(self._id, self._action, asked)
+        self._action = self._action.bare()
+        decision = await holding.decide()
         self._id, self._asked = holding.id, asked
         return decision
 

@@ -53,12 +53,17 @@ class Holding:
 
     # -- the way ---------------------------------------------------------------------
 
-    async def decide(self, id: str, action: Action, asked: bytes) -> Decision:
-        """From its opening to the disk; whatever goes wrong, the hold ends and is told so."""
-        hold = self._found(action, asked)
-        self.id, self._joined = (id, False) if hold is None else (hold.id, True)
+    def begin(self, id: str, action: Action, asked: bytes) -> None:
+        """Wait on the hold that this request has already, or on a new one of this id."""
+        self._joined = self._found(action, asked)
+        if not self._joined:
+            self.id = id
+            self._open(action, asked)
+
+    async def decide(self) -> Decision:
+        """To the disk; whatever goes wrong, the hold ends and is told so. What was parsed is let go of."""
         try:
-            return await self._waited(hold or self._begin(action, asked))
+            return await self._waited()
         except asyncio.CancelledError:
             self._torn_down()
             raise
@@ -66,7 +71,7 @@ class Holding:
             say(bug)
             return self._failed()
 
-    def _begin(self, action: Action, asked: bytes) -> Hold:
+    def _open(self, action: Action, asked: bytes) -> None:
         admission, id = self._admission, self.id
         admission.counts.held += 1
         hold = open_hold(id, action, self._verdict, admission.clock(), asked)
@@ -80,36 +85,37 @@ class Holding:
         admission.expect_record(id)
         admission.approvals.begin(hold, self._patience())
         self._held = admission.write_held(hold)
-        return admission.approvals.get(id)
 
-    def _found(self, action: Action, asked: bytes) -> Hold | None:
-        """The hold that this request has already, if it can still be waited on or spent."""
+    def _found(self, action: Action, asked: bytes) -> bool:
+        """Whether this request has a hold already that can still be waited on or spent."""
         approvals = self._admission.approvals
         hold = approvals.alone(asked)
         if hold is None:
-            return None
+            return False
         same = replace(self._verdict, policy=hold.verdict.policy) == hold.verdict
         if hold.state is State.SPENDABLE:
-            if same:
-                return approvals.spend(hold.id)
-            approvals.lapse(hold.id, "its rules have changed since it was approved")
-            return None
-        approvals.rejoin(hold.id, action, self._patience())
+            if not same:
+                approvals.lapse(hold.id, "its rules have changed since it was approved")
+                return False
+            self.id = approvals.spend(hold.id).id
+            return True
+        self.id = approvals.rejoin(hold.id, action, self._patience()).id
         if not same:
             approvals.demand(hold.id, self._verdict, action)
-        return approvals.get(hold.id)
+        return True
 
     def _patience(self) -> float | None:
         """How long this attempt waits until it is told to ask again; None: as its rules say."""
         wait = self._verdict.patience.wait
         return None if wait is None or self._prefers is None else min(wait, self._prefers)
 
-    async def _waited(self, hold: Hold) -> Decision:
+    async def _waited(self) -> Decision:
         admission = self._admission
         if self.left:
             admission.approvals.leave(self.id, self.left)
+        hold = admission.approvals.get(self.id)
         if admission.policy.digest != self._verdict.policy and not hold.settled:
-            admission.judge_again(admission.approvals.get(self.id))
+            admission.judge_again(hold)
         hold = await admission.approvals.answered(self.id)
         if hold.settled:
             return await self._end(hold)

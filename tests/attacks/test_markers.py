@@ -59,8 +59,8 @@ async def admission(tmp_path: Path) -> AsyncIterator[Open]:
     await ledger.close()
 
 
-def mail(to: str) -> Request:
-    body = b'{"personalizations":[{"to":[{"email":"%s"}]}]}' % to.encode()
+def mail(to: str, subject: str = "hello") -> Request:
+    body = b'{"personalizations":[{"to":[{"email":"%s"}]}],"subject":"%s"}' % (to.encode(), subject.encode())
     headers = ((b"content-type", b"application/json"),)
     return Request("uid:ada", b"POST", "https", "api.sendgrid.com", 443, b"/v3/mail/send", headers, body)
 
@@ -93,7 +93,7 @@ async def test_whom_a_reviewer_let_an_agent_write_to_is_known_from_then_on(admis
     assert await decided(gate, mail("bob@example.org"), approves=True) is Word.APPROVED
     assert await decided(gate, mail("bob@example.org")) is Word.ALLOWED
     assert await decided(gate, mail("eve@example.org"), approves=False) is Word.DENIED
-    assert await decided(gate, mail("eve@example.org")) is Word.ABANDONED
+    assert await decided(gate, mail("eve@example.org", "hello again")) is Word.ABANDONED
 
 
 async def test_what_flowed_in_shadow_teaches_nothing_that_a_rule_would_have_held(admission: Open) -> None:

@@ -25,7 +25,7 @@ async def test_a_secret_in_a_path_is_not_kept_as_the_name_of_what_was_asked(url:
     host, _, path = url.removeprefix("https://").partition("/")
     action = decode(Request("uid:ada", b"POST", "https", host, 443, f"/{path}".encode(), (), b""))
     verdict = Verdict(Effect.HOLD, "r", ("r",), "why", "0" * 64)
-    hold = Approvals(lambda: 0.0).open("a" * 26, action, verdict, b"0" * 32)
+    hold = Approvals(lambda: 0.0).open("a" * 26, action, verdict)
     kept = (
         records.decided("a", action, verdict, Decision(Word.ALLOWED, By.RULE), "0"),
         records.held(hold),
