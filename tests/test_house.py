@@ -55,6 +55,7 @@ PURE = {
     "changes",
     "reviewers",
     "about",
+    "report",
 }
 IMPURE_MODULES = {
     "os",

@@ -32,6 +32,7 @@ GRANT: Final = 600.0
 MAX_NAMES: Final = 1_000
 """Rules, agents and reviewers that are told apart; what is beyond counts as `OTHERS`."""
 MAX_OPEN: Final = 200_000
+MAX_REVIEWS: Final = 100
 OTHERS: Final = "(others)"
 
 # A person's yes that nobody came back for is a yes all the same.
@@ -156,8 +157,10 @@ class Report:
         seconds = None if time is None or hold.opened is None else time - hold.opened
         # A clock that was put back says nothing of how long it took.
         taken = seconds if seconds is not None and seconds >= 0 else None
-        approves = fields.get("answer") == "approve"
-        hold.reviews.append(_Review(_text(fields, "reviewer") or "?", approves, time, taken))
+        name, approves = _text(fields, "reviewer") or "?", fields.get("answer") == "approve"
+        # Who changes their mind has answered once.
+        others = [one for one in hold.reviews if one.name != name]
+        hold.reviews = [*others[-MAX_REVIEWS:], _Review(name, approves, time, taken)]
 
     def _admits(self, hold: _Open) -> bool:
         wanted = self.wanted

@@ -1,9 +1,14 @@
 """Completion for shells."""
 
+import argparse
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
+
+from proxy.cli.parser import build
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -12,8 +17,27 @@ def test_a_shell_is_told_every_verb(shell: str) -> None:
         [sys.executable, "-m", "proxy", "completion", shell], capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 0, done.stderr
-    for verb in ("up", "run", "approve", "policy", "ledger", "explain", "--hold-memory"):
-        assert verb in done.stdout
+    for verb in (*verbs(build()), "--hold-memory"):
+        assert re.search(rf"(?<![\w-]){re.escape(verb)}(?![\w-])", done.stdout), verb
+
+
+def verbs(parser: argparse.ArgumentParser) -> Iterator[str]:
+    """Every verb, and every verb below one."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, below in action.choices.items():
+                yield name
+                yield from verbs(below)
+
+
+def test_every_verb_says_what_it_is_for() -> None:
+    assert {"up", "run", "report", "approve", "explain"} <= set(verbs(build()))
+    help = subprocess.run(
+        [sys.executable, "-m", "proxy", "--help"], capture_output=True, text=True, timeout=60
+    )
+    (shown,) = [one for one in build()._actions if isinstance(one, argparse._SubParsersAction)]
+    for name in shown.choices:
+        assert re.search(rf"^    {name} +\S|^    {name}$", help.stdout, re.MULTILINE), name
 
 
 def test_bash_takes_its_completion_and_completes_with_it() -> None:

@@ -93,6 +93,12 @@ def test_a_partial_approval_of_an_expired_hold_is_no_decision() -> None:
     assert (report.total.seconds.median, report.reviewers["bob"].approved) == (None, 1)
 
 
+def test_who_changes_their_mind_has_answered_once() -> None:
+    told = Told().held("a", 0).reviewed("a", 5).reviewed("a", 9, "deny").decided("a", 9, "denied")
+    assert counts(told.report().reviewers["bob"]) == (1, 0, 1, 0, 0, 0)
+    assert told.report().total.seconds.median == 9
+
+
 def test_an_approval_that_nobody_came_back_for_is_an_approval() -> None:
     told = Told().held("a", 0).reviewed("a", 5).decided("a", 605, "unspent", "deadline")
     assert counts(told.report().total) == (1, 1, 0, 0, 0, 0)
