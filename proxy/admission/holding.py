@@ -84,7 +84,12 @@ class Holding:
         )
         admission.expect_record(id)
         admission.approvals.begin(hold, self._patience())
-        self._held = admission.write_held(hold)
+        try:
+            self._held = admission.write_held(hold)
+        except Exception:
+            admission.approvals.cut(id, "internal error")  # it was never written down, nor will be
+            admission.recorded(id, Word.UNAVAILABLE)
+            raise
 
     def _found(self, action: Action, asked: bytes) -> bool:
         """Whether this request has a hold already that can still be waited on or spent."""

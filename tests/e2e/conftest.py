@@ -42,6 +42,7 @@ rules:
     match: {{host: {HOST}, method: POST, path: /orders/**, where: {{json.amount: {{above: 100}}}}}}
     then: hold
     show: [json.amount]
+    hold: {{rejoin: 1s}}
   - name: down
     why: To be tried.
     match: {{host: {DOWN}, method: POST}}

@@ -131,7 +131,8 @@ class Gate:
 
     def ended(self, id: str) -> HoldView:
         """Wait until a hold has ended."""
-        return until(lambda: view if (view := asyncio.run(self.desk.show(id))).state != "pending" else None)
+        open = ("pending", "unattended", "deferred", "spendable")
+        return until(lambda: view if (view := asyncio.run(self.desk.show(id))).state not in open else None)
 
     def entries(self, **wanted: object) -> list[dict[str, Any]]:
         """The ledger's entries that have these values, oldest first."""
