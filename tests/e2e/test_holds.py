@@ -88,6 +88,7 @@ def test_a_hold_ends_when_its_agent_is_killed_and_cannot_be_approved(
     assert (late.status, late.out) == (1, "")
     assert "gone: abandoned" in late.err
     assert upstream.got(mark) == []
+    assert [entry["kind"] for entry in gate.entries(hold=hold.id)] == ["held", "unattended", "decided"]
     [entry] = gate.entries(kind="decided", hold=hold.id)
     assert (entry["decision"], entry["by"]) == ("abandoned", "agent")
 
@@ -133,8 +134,9 @@ def test_an_approval_and_a_hang_up_at_the_same_moment_have_one_end(
         agent.kill()
         agent.wait()
         _, said = reviewer.communicate(timeout=PATIENCE)
+        gate.ended(hold.id)
         arrived = len(upstream.got(f"{mark}-{turn}"))
-        [decided] = gate.entries(kind="decided", hold=hold.id)
+        [decided] = until(lambda id=hold.id: gate.entries(kind="decided", hold=id))
         if decided["decision"] == "approved":
             assert reviewer.returncode == 0
             failed = gate.entries(kind="failed", id=decided["id"])
