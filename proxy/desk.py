@@ -15,11 +15,15 @@ from typing import Final
 
 from proxy import records
 from proxy.admission import Admission
+from proxy.enrolment import Enrolment
 from proxy.errors import Exit, fail
 from proxy.hold import Hold, Reviewer, State
+from proxy.ledger.roll import Roll
 from proxy.policy.verdict import Effect
 from proxy.redact import redact
 from proxy.reload import Reload
+from proxy.reviewers import Reviewers
+from proxy.signing.statement import Proof
 from proxy.wire import Answer, Call, Change, Desk, HoldView, ReviewView, Snapshot, Status, Verb
 
 _REMEMBERED: Final = 500
@@ -31,11 +35,22 @@ class Board:
     """
     Everything on the desk, for everyone who looks at it.
 
-    `locked` says why no decision is taken (see `proxy.control`), empty where one is.
+    `locked` says why no decision is taken (see `proxy.control`), empty where one is; `enrolment`
+    who may take one.
     """
 
-    def __init__(self, admission: Admission, *, proxy: str, locked: Callable[[], str] = lambda: "") -> None:
+    def __init__(
+        self,
+        admission: Admission,
+        *,
+        proxy: str,
+        locked: Callable[[], str] = lambda: "",
+        enrolment: Enrolment | None = None,
+    ) -> None:
         self.admission = admission
+        self.enrolment = enrolment or Enrolment(
+            Roll(""), admission.ledger, clock=admission.clock, file=Reviewers()
+        )
         self.proxy = proxy
         self.locked = locked
         self.reload: Reload | None = None
@@ -103,6 +118,10 @@ class Board:
         """The view of a hold, made once and kept."""
         return self._waiting.get(hold.id) or self._ended.get(hold.id) or summary(hold)
 
+    def shown(self, prefix: str) -> HoldView:
+        """One hold as the queue shows it, by any unique prefix of its id."""
+        return self.view(self.admission.approvals.find(prefix))
+
     def whole(self, prefix: str) -> HoldView:
         """One hold with its headers and body, as far as they are still there."""
         hold = self.admission.approvals.find(prefix)
@@ -144,13 +163,22 @@ class LocalDesk(Desk):
     """
     The desk as one reviewer sees it; implements `proxy.wire.Desk`.
 
-    `lift` is given to the terminal of `sluice up` alone: only there may a lock be lifted.
+    `lift` is given to the terminal of `sluice up` alone: only there may a lock be lifted. `proof`
+    is the signature under the one call that this desk is for.
     """
 
-    def __init__(self, board: Board, reviewer: Reviewer, *, lift: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        board: Board,
+        reviewer: Reviewer,
+        *,
+        lift: Callable[[], None] | None = None,
+        proof: Proof | None = None,
+    ) -> None:
         self._board = board
         self._reviewer = reviewer
         self._lift = lift
+        self._proof = proof
 
     def changes(self) -> AsyncIterator[Snapshot | Change]:
         """A snapshot first, then every change."""
@@ -161,7 +189,13 @@ class LocalDesk(Desk):
         return self._board.snapshot()
 
     async def take(self, call: Call) -> Answer:
-        """Do what one call asks, in this reviewer's name."""
+        """Do what one call asks, in the name of whose decision it is."""
+        board = self._board
+        authority = await board.enrolment.admit(call, self._reviewer, board.shown)
+        theirs = LocalDesk(board, authority.reviewer, lift=self._lift, proof=authority.proof)
+        return await theirs._do(call)
+
+    async def _do(self, call: Call) -> Answer:
         match call.verb:
             case Verb.SHOW:
                 return self._board.whole(call.prefix)
@@ -186,7 +220,7 @@ class LocalDesk(Desk):
             case Verb.SHEET | Verb.PREVIEW | Verb.EDIT:
                 raise fail("nothing is edited at this gate", exit=Exit.NO)
             case Verb.ROLL | Verb.ENROL | Verb.REGROUP | Verb.ROTATE_KEY | Verb.REVOKE_KEY:
-                raise fail("this gate enrols nobody", exit=Exit.NO)
+                return self._board.enrolment.view()
             case Verb.RUN_GOODBYE | Verb.RUN_HELLO | Verb.CHANGES | Verb.SNAPSHOT:
                 raise fail(f"{call.verb} cannot be asked here")
         self._board.status_changed()
@@ -195,7 +229,12 @@ class LocalDesk(Desk):
     async def _review(self, call: Call) -> HoldView:
         seen = None if call.digest is None else _digest(call.digest)
         hold = await self._board.admission.review(
-            call.prefix, self._reviewer, approves=call.approves, reason=call.reason, seen=seen
+            call.prefix,
+            self._reviewer,
+            approves=call.approves,
+            reason=call.reason,
+            seen=seen,
+            proof=self._proof,
         )
         return self._board.view(hold)
 

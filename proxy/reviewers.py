@@ -8,15 +8,16 @@ Who may review, and what each is called: the content of ``reviewers.yaml``.
 
 The kernel says which account a reviewer has (the uid); this file says by which names that
 account goes. All names of one uid are one person, and reviews are counted by person. Without
-the file every account that can reach the control socket is a reviewer of its own name.
+the file every account that can reach the control socket is a reviewer of its own name. Once
+somebody is enrolled (`proxy.enrolment`) the ledger says who reviews, and the file only proposes.
 """
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Final
 
 from proxy.errors import Exit, Problem, SluiceError, fail
@@ -26,6 +27,7 @@ _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
 _UID: Final = re.compile(r"0|[1-9][0-9]{0,9}", re.ASCII)
 _FIELDS: Final = ("name", "uid", "groups")
 _TOP: Final = ("version", "reviewers")
+_PROPOSALS: Final = 100
 _WHY: Final = "a review counts only for a person who is known for certain"
 
 
@@ -50,9 +52,37 @@ class Reviewers:
             raise _no(f"account '{account}' (uid {uid}) is no reviewer", "add it to reviewers.yaml")
         for reviewer in known:
             if name in (None, reviewer.name):
-                return reviewer
+                return replace(reviewer, account=account)
         names = ", ".join(reviewer.name for reviewer in known)
         raise _no(f"account '{account}' (uid {uid}) has no name '{name}'", f"its names are: {names}")
+
+
+def proposals(file: Reviewers, enrolled: Iterable[tuple[str, int, tuple[str, ...]]]) -> tuple[str, ...]:
+    """
+    What the file would have otherwise than the roll, in words: where reviewers are enrolled it only proposes.
+
+    `enrolled` are name, uid and groups of each.
+    """
+    if file.people is None:
+        return ()
+    proposed = {one.name: (one.person, one.groups) for many in file.people.values() for one in many}
+    known = {name: (f"uid:{uid}", groups) for name, uid, groups in enrolled}
+    said = []
+    for name, (person, groups) in proposed.items():
+        if name not in known:
+            said.append(f"enrol '{name}' ({person}, groups {_listed(groups)})")
+        elif known[name][0] != person:
+            said.append(f"'{name}' is {person}; enrolled for {known[name][0]}, which stays")
+        elif set(known[name][1]) != set(groups):
+            said.append(
+                f"give '{name}' the groups {_listed(groups)}; enrolled with {_listed(known[name][1])}"
+            )
+    said += [f"'{name}' is not in the file; enrolled all the same" for name in known if name not in proposed]
+    return tuple(said[:_PROPOSALS])
+
+
+def _listed(groups: tuple[str, ...]) -> str:
+    return ", ".join(groups) or "none"
 
 
 def parse(document: object, where: str) -> Reviewers:

@@ -32,11 +32,13 @@ from proxy.config import Config, Resolve
 from proxy.control import ControlServer, Guard
 from proxy.decode import Facts
 from proxy.desk import Board, LocalDesk
+from proxy.enrolment import Enrolment
 from proxy.errors import fail
 from proxy.evidence import Evidence
 from proxy.gate.embedding import Gate, GateConfig
 from proxy.gate.reading import Address
 from proxy.ledger import Ledger, read
+from proxy.ledger.enrolled import roll_of
 from proxy.ledger.opening import Recovered
 from proxy.ledger.seen import Seen, fold
 from proxy.linux.tree import refuse_tracing
@@ -66,7 +68,6 @@ class Running:
     ca: Path
     board: Board
     guard: Guard
-    reviewers: Reviewers
     vkey: str
 
     def ready_line(self) -> str:
@@ -83,7 +84,7 @@ class Running:
     def console_desk(self) -> LocalDesk:
         """The desk for this process's own terminal, which alone may lift a lock."""
         uid = os.getuid()
-        return LocalDesk(self.board, self.reviewers.who(uid, account(uid)), lift=self.guard.unlock)
+        return LocalDesk(self.board, self.board.enrolment.who(uid, account(uid)), lift=self.guard.unlock)
 
 
 class Ids:
@@ -141,21 +142,35 @@ async def running(config: Config) -> AsyncIterator[Running]:
         url = _url(await gate.start())
         stack.push_async_callback(gate.stop)
         stack.push_async_callback(admission.close, _ANSWERED_WITHIN)
-        board = Board(admission, proxy=url)
+        roll = await asyncio.to_thread(roll_of, config.ledger)
+        enrolment = Enrolment(roll, ledger, clock=time.time, file=reviewers)
+        board = Board(admission, proxy=url, enrolment=enrolment)
         board.ledger_error = lambda: ledger.trouble
         board.witness_error = lambda: evidence.trouble
         board.erase = evidence.erase
         evidence.start(board.status_changed)
         guard = Guard(board.status_changed)
         board.locked = lambda: guard.locked
+        enrolment.busy = lambda: _busy(gate, guard, admission)
         await _watch_policy(stack, config, board)
         control = ControlServer(
-            config.state / CONTROL, lambda who: LocalDesk(board, who), reviewers=reviewers, guard=guard
+            config.state / CONTROL, lambda who: LocalDesk(board, who), reviewers=enrolment, guard=guard
         )
         await control.open(group)
         stack.push_async_callback(control.close)
-        yield Running(url, control.path, gate.ca_pem, board, guard, reviewers, ledger.vkey)
+        yield Running(url, control.path, gate.ca_pem, board, guard, ledger.vkey)
         why[0] = "stopped"
+
+
+def _busy(gate: Gate, guard: Guard, admission: Admission) -> str:
+    """Why an agent may be there, which could enrol itself; empty where none is."""
+    if guard.roots:
+        return "an agent runs (sluice run)"
+    if gate.connections:
+        return "an agent is connected"
+    if admission.approvals.open_holds:
+        return "a request of an agent waits"
+    return guard.locked
 
 
 def _url(address: Address) -> str:

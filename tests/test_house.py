@@ -20,7 +20,7 @@ FLOORS = (
     {"policy", "people", "hold", "budget", "ledger", "grant", "awsmodels", "edit"},
     {"wire", "reviewers", "records", "replay", "changes", "state", "config", "about", "report", "differs"},
     {"render", "approvals", "witness"},
-    {"admission", "reload"},
+    {"admission", "reload", "enrolment"},
     {"desk", "gate", "control", "editor", "keyring"},
     {"console"},
     {"serve", "paths", "evidence"},

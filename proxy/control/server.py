@@ -17,14 +17,13 @@ import stat
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from proxy.control.guard import Guard
 from proxy.errors import Exit, Problem, SluiceError, fail
 from proxy.hold import Reviewer
 from proxy.linux import peer as kernel
 from proxy.linux.peer import Peer
-from proxy.reviewers import Reviewers
 from proxy.wire import (
     CALL_LIMIT,
     Call,
@@ -52,6 +51,14 @@ PATIENCE: Final = 10.0
 _log = logging.getLogger(__name__)
 
 type DeskFor = Callable[[Reviewer], Desk]
+
+
+class Names(Protocol):
+    """Who an account is, as far as anybody says so."""
+
+    def who(self, uid: int, account: str, name: str | None = None) -> Reviewer:
+        """The reviewer, by the name it asks for or its first one; SluiceError (exit 1) where it is none."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +93,7 @@ class Client:
 class ControlServer:
     """The control socket, open from `open` until `close`."""
 
-    def __init__(self, path: Path, desk_for: DeskFor, *, reviewers: Reviewers, guard: Guard) -> None:
+    def __init__(self, path: Path, desk_for: DeskFor, *, reviewers: Names, guard: Guard) -> None:
         self.path = path
         self._desk_for = desk_for
         self._reviewers = reviewers

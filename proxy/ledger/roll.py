@@ -8,7 +8,7 @@ first reviewer signs its own enrolment; every later change is signed by one who 
     regrouped     `reviewer` has other `groups`
     rotated_key   `reviewer` has `key` in the place of `old`
     revoked_key   `reviewer` has `key` no more
-    pruned        `roll` is what the entries that are gone had come to
+    pruned        `roll` is what the entries that are gone had come to (see `Roll.restore`)
 
 A key is enrolled once and never again, a name is of one account for ever, and the last key of all
 cannot be revoked. So whoever has counted once counts as the same person ever after: a person is an
@@ -211,14 +211,12 @@ class Roll:
 
     def take(self, fields: Fields, at: int, *, early: int = FRESH) -> None:
         """
-        Go on by one entry of `SIGNED`, or a `pruned` one; `at` is its time in microseconds.
+        Go on by one entry of `SIGNED`; `at` is its time in microseconds.
 
         ProofError where it does not count: whoever folds must not go on as if it did.
         """
         kind = str(fields.get("kind"))
-        if kind == "pruned":
-            self._restore(fields.get("roll"))
-        elif kind in KINDS:
+        if kind in KINDS:
             act = _ACT_OF[kind]
             about = {name: fields.get(name) for name in _ABOUT[act]}
             statement, _ = self.judge(proof_of(fields), act, about, at, early=early)
@@ -237,8 +235,8 @@ class Roll:
         owners: list[object] = [[key, name] for key, name in self._owners.items()]
         return {"people": people, "owners": owners}
 
-    def _restore(self, said: object) -> None:
-        """What a pruning has kept; the archive has the proofs."""
+    def restore(self, said: object) -> None:
+        """Begin with what a pruning has kept (`said`, or nothing); the archive has the proofs."""
         if not isinstance(said, dict) or self.required:
             return
         try:

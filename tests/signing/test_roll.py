@@ -222,12 +222,12 @@ def test_an_enrolment_of_another_ledger_is_none_here(book: Book) -> None:
 def test_what_a_pruning_keeps_of_the_roll_is_the_roll(book: Book, ada: Key) -> None:
     book.act(ada, "ada", "rotate-key", reviewer="ada", old=ada.line, key=(new := ed25519()).line)
     again = Roll(LEDGER)
-    again.take({"kind": "pruned", "roll": book.roll.said}, book.now)
+    again.restore(book.roll.said)
     assert again.said == book.roll.said and again.required
     assert again.people["ada"].keys == (new.public,)
     for broken in ({"people": [["ada"]]}, {"people": 1, "owners": []}):
         with pytest.raises(ProofError):
-            Roll(LEDGER).take({"kind": "pruned", "roll": broken}, NOW)
+            Roll(LEDGER).restore(broken)
 
 
 def test_every_act_that_changes_the_roll_has_an_entry_of_its_own() -> None:
