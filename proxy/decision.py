@@ -101,9 +101,9 @@ class Decision:
 
     `why` is for the ledger and the console; `detail` is what the agent reads: the reviewer's
     reason or the rule's why, never paths, other rules or a stack trace. `again` is the earlier
-    hold whose denial answers this request too. `sends` is what leaves where that is not the very
-    request that was judged; `retry_after` (seconds) and `follow` (a URL)
-    tell an agent when to ask again, and where to look meanwhile.
+    hold whose denial answers this request too, `grant` the grant that let it go unasked. `sends`
+    is what leaves where that is not the very request that was judged; `retry_after` (seconds) and
+    `follow` (a URL) tell an agent when to ask again, and where to look meanwhile.
     """
 
     word: Word
@@ -118,6 +118,7 @@ class Decision:
     digest: bytes = b""
     salt: bytes = b""
     again: str = ""
+    grant: str = ""
     sends: Request | None = None
     retry_after: int | None = None
     follow: str = ""

@@ -18,6 +18,7 @@ from proxy.chain import cut
 from proxy.decision import Decision, Outcome
 from proxy.decode import Unreadable
 from proxy.decode import body as bodies
+from proxy.grant import Grant
 from proxy.hold import Hold, Review, State
 from proxy.ledger import Draft
 from proxy.policy.verdict import Verdict
@@ -67,10 +68,12 @@ def decided(
             fields["shadow"] = True
     if decision.hold is not None:
         fields["hold"] = decision.hold
-    if decision.hold is not None or decision.again:
+    if decision.hold is not None or decision.again or decision.grant:
         fields["reviewers"] = list(decision.reviewers)
     if decision.again:
         fields["again"] = decision.again
+    if decision.grant:
+        fields["grant"] = decision.grant
     credential = action.read(("credential",))
     if isinstance(credential, Values) and credential.items:
         fields["credential"] = credential.items[0]
@@ -270,6 +273,17 @@ def moved(hold: Hold) -> Draft | None:
 def extended(hold: Hold, by: str) -> Draft:
     """A reviewer gave a hold more time."""
     return Draft("extended", {"hold": hold.id, "deadline": iso(hold.deadline), "by": cut(by, 200)})
+
+
+def granted(grant: Grant) -> Draft:
+    """The like of a hold may go without a prompt, within limits."""
+    return Draft("granted", grant.fields())
+
+
+def revoked(grant: Grant, why: str, by: str) -> Draft:
+    """A grant stands no more before its time; `by` is who ended it, empty where its rules did."""
+    fields = {"grant": grant.id, "hold": grant.hold, "why": cut(why, 500), "by": cut(by, 200)}
+    return Draft("revoked", fields)
 
 
 def outcome(id: str, decision: Decision, outcome: Outcome) -> Draft:

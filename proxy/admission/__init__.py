@@ -18,6 +18,7 @@ from typing import Final
 from proxy import about, records
 from proxy.about import Standing, Terms
 from proxy.action import Action, Request
+from proxy.admission.granting import Granting
 from proxy.admission.hearing import Hearing
 from proxy.admission.holding import decision_of, say
 from proxy.admission.recall import Recall
@@ -25,6 +26,7 @@ from proxy.approvals import Approvals
 from proxy.decision import Answer, By, Decision, Word
 from proxy.decode import Facts, decode
 from proxy.errors import Exit, SluiceError, fail
+from proxy.grant import Grants
 from proxy.hold import Hold, Review, Reviewer, State
 from proxy.ledger import Draft, Fields, Ledger, UnavailableError
 from proxy.people import present
@@ -79,6 +81,7 @@ class Admission:
         rules: Rules = Rules(),
         released: Callable[[Fields], None] = lambda fields: None,
         draw: Callable[[int], bytes] = os.urandom,
+        grants: Grants | None = None,
     ) -> None:
         self.policy = policy
         self.approvals = approvals
@@ -93,6 +96,8 @@ class Admission:
         self.paused: set[str] = set()
         self.closing = False
         self.recall = Recall(clock)
+        self.granting = Granting(self, Grants() if grants is None else grants)
+        self.granting.policy_changed(policy)
         self.present: Callable[[], tuple[Reviewer, ...]] = tuple
         self._recorded: dict[str, asyncio.Future[Word]] = {}
         approvals.watch(self._on_hold)
@@ -163,7 +168,10 @@ class Admission:
         hold.reviewed(review)  # raises here, before anything is written, where it does not count
         try:
             ticket = self.ledger.queue(records.reviewed(hold, review))
-            settled = self.approvals.review(hold.id, review).settled
+            ended = self.approvals.review(hold.id, review)
+            if ended.state is State.DENIED:
+                self.granting.denied(hold, reviewer.name)
+            settled = ended.settled
             recorded = self._recorded.get(hold.id) if settled else None
             if recorded is None:
                 await ticket
@@ -235,6 +243,7 @@ class Admission:
         """
         before, self.policy = self.policy, policy
         self.ledger.note(records.policy_changed(before.digest, policy.digest, by, difference))
+        self.granting.policy_changed(policy)
         for hold in self.approvals.open_holds:
             self.judge_again(hold)
 

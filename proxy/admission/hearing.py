@@ -15,6 +15,8 @@ from proxy.action import Action, Request, digest
 from proxy.admission.holding import Holding, denied_again, say
 from proxy.decision import By, Decision, Outcome, Word
 from proxy.decode import decode
+from proxy.grant import Grant
+from proxy.hold import open_hold
 from proxy.ledger import Draft
 from proxy.policy.verdict import Effect, Keepalive, Nobody, Verdict
 
@@ -136,6 +138,10 @@ class Hearing:
         if denied is not None:
             return await self._refuse(denied_again(denied), verdict)
         known = admission.approvals.alone(asked) is not None
+        if not known and not self._left and admission.policy is self._policy:
+            grant = admission.granting.spend(self._action, verdict)
+            if grant is not None:
+                return await self._open_by(grant, verdict, asked)
         if (
             verdict.patience.nobody is Nobody.REFUSE
             and not known
@@ -149,6 +155,27 @@ class Hearing:
         self._action = self._action.bare()
         decision = await holding.decide()
         self._id, self._asked = holding.id, asked
+        return decision
+
+    async def _open_by(self, grant: Grant, verdict: Verdict, asked: bytes) -> Decision:
+        """Release what a person approved beforehand; its use is counted already."""
+        admission = self._admission
+        hold = open_hold(self._id, self._action, verdict, admission.clock(), asked)
+        decision = Decision(
+            Word.APPROVED,
+            By.GRANT,
+            rule=verdict.rule,
+            rules=verdict.rules,
+            why=f"{grant.by} approved the like of it with hold {grant.hold[:6]}",
+            reviewers=(grant.by,),
+            digest=hold.digest,
+            grant=grant.id,
+            sends=hold.sends(self._request) if hold.added else None,
+        )
+        decision = await admission.opened(decision, self._draft(verdict, decision), wait=True)
+        if decision.word.opens:
+            self._asked = asked
+            admission.recall.sent(hold)
         return decision
 
     async def _open(self, verdict: Verdict, word: Word) -> Decision:

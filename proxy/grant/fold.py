@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from proxy.action import Action
-from proxy.chain import moment, stamp
+from proxy.chain import cut, moment, stamp
 from proxy.errors import Exit, SluiceError, fail
 from proxy.grant.scope import allows, load, refusal
 from proxy.ledger import Fields
@@ -83,14 +83,14 @@ class Grant:
             "grant": self.id,
             "hold": self.hold,
             "agent": self.agent,
-            "reviewer": self.by,
-            "person": self.person,
+            "reviewer": cut(self.by, 200),
+            "person": cut(self.person, 200),
             "grants": self.text,
             "same": self.mark,
             "rules": [name for name, _ in self.rules],
             "contents": [content for _, content in self.rules],
             "uses": self.uses,
-            "until": stamp(int(self.until * 1_000_000)),
+            "until": stamp(round(self.until * 1_000_000)),
         }
 
 

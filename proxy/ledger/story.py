@@ -5,6 +5,7 @@ Pure. The same fold says what a start has to settle and what a verifier has to c
 
     held       opens a hold                        decided (any word but pending) settles it, once
     decided    that opens lets request `id` leave  completed, failed or unknown ends it, once
+    granted    lets requests leave unasked         decided with `grant` uses it, as often as it says
     started    nothing of the run before is open any more
     recovered  up to `in_doubt` entries before it may be missing: so many complaints are spent
 """
@@ -49,11 +50,16 @@ class Story:
     partial: bool = False
     holds: dict[str, Fields] = field(default_factory=dict)
     running: dict[str, int] = field(default_factory=dict)
+    grants: dict[str, int] = field(default_factory=dict)
     doubt: int = 0
     given_up: bool = False
+    _at: int = -1
+    _gap: bool = False
 
     def take(self, seq: int, fields: Fields) -> None:
         """Go on by one entry."""
+        self._gap = self._gap or seq != self._at + 1
+        self._at = seq
         kind = fields.get("kind")
         if kind == "decided":
             self._decided(seq, fields)
@@ -65,6 +71,11 @@ class Story:
             self._reviewed(seq, _text(fields, "hold"))
         elif kind == "started":
             self._started(seq)
+        elif kind == "granted":
+            uses = fields.get("uses")
+            self.grants[_text(fields, "grant")] = uses if type(uses) is int else 0
+        elif kind == "revoked":
+            self.grants.pop(_text(fields, "grant"), None)
         elif kind == "recovered":
             doubt = fields.get("in_doubt")
             self.doubt += doubt if type(doubt) is int and doubt > 0 else 0
@@ -91,10 +102,18 @@ class Story:
             if hold not in self.holds:
                 self._odd(seq, "not_held", f"hold {hold[:40]} is settled, and was not open")
             self.holds.pop(hold, None)
-        if word == Word.APPROVED and not hold:
+        if by == By.GRANT:
+            self._used(seq, _text(fields, "grant"))
+        elif word == Word.APPROVED and not hold:
             self.findings.add(seq, "field", "an approval that names no hold")
         if Word(word).opens:
             self._left(seq, _text(fields, "id"))
+
+    def _used(self, seq: int, grant: str) -> None:
+        left = self.grants.get(grant, 0)
+        if left <= 0 and not self._gap:  # grants outlive a run: one may have been given in what is left out
+            self._odd(seq, "not_granted", f"a request left under grant {grant[:40]}, which did not stand")
+        self.grants[grant] = max(0, left - 1)
 
     def _left(self, seq: int, id: str) -> None:
         if not id:

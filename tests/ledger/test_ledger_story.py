@@ -29,6 +29,13 @@ def decided(decision: str, id: str = "r", **fields: object) -> dict[str, object]
 
 HELD = line("held", hold="h", agent="uid:alice")
 DONE = line("completed", id="r")
+GRANTED = line("granted", grant="g", uses=2)
+
+
+def used(id: str) -> dict[str, object]:
+    return {**decided("approved", id, grant="g"), "by": "grant"}
+
+
 TABLE: list[tuple[list[dict[str, object]], list[tuple[int, str]]]] = [
     ([HELD, line("reviewed", hold="h"), decided("approved", hold="h"), DONE], []),
     ([HELD, decided("pending", hold="h"), decided("pending", hold="h"), decided("denied", hold="h")], []),
@@ -44,6 +51,11 @@ TABLE: list[tuple[list[dict[str, object]], list[tuple[int, str]]]] = [
     ([line("decided", decision="allowed", by="nobody", id="r")], [(0, "field")]),
     ([line("decided", decision=["allowed"], by="rule", id="r")], [(0, "field")]),
     ([decided("approved")], [(0, "field")]),
+    ([GRANTED, used("a"), used("b")], []),
+    ([GRANTED, used("a"), used("b"), used("c")], [(3, "not_granted")]),
+    ([GRANTED, line("started"), used("a"), line("revoked", grant="g"), used("b")], [(4, "not_granted")]),
+    ([used("a")], [(0, "not_granted")]),
+    ([line("granted", grant="g", uses=True), used("a")], [(1, "not_granted")]),
     ([line("held")], [(0, "field")]),
     ([HELD, HELD], [(1, "held_twice")]),
     ([line("reviewed", hold="h")], [(0, "not_held")]),
