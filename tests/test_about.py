@@ -1,6 +1,7 @@
 """What an agent may know of the gate, and of a hold of its own."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -44,7 +45,7 @@ def terms(text: str = POLICY) -> Terms:
 
 
 def answered(
-    request: Request, holds: dict[tuple[str, str], Standing] | None = None
+    request: Request, holds: Mapping[tuple[str, str | None], Standing] | None = None
 ) -> tuple[Answer, dict[bytes, bytes]]:
     answer = about.answer(request, terms, lambda id, agent: (holds or {}).get((id, agent)))
     headers = dict(answer.headers)
@@ -138,7 +139,7 @@ def test_a_reason_that_is_no_text_is_still_json() -> None:
 
 
 def test_a_hold_of_another_and_one_that_never_was_look_the_same() -> None:
-    holds = {("abc", "uid:other"): STANDING, ("abc", ""): STANDING}
+    holds = {("abc", "uid:other"): STANDING, ("abc", None): STANDING}
     never = answered(asked("/holds/xyz"))
     assert never[0].status == 404
     assert answered(asked("/holds/abc"), holds) == never

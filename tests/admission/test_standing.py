@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from proxy.about import HOST
+from proxy.about import HOST, Standing
 from proxy.action import Request
 from proxy.decision import Answer, Word
 from proxy.ledger import UnavailableError
@@ -33,6 +33,10 @@ async def test_a_hold_is_pending_until_its_end_is_written_then_it_is_what_was_en
     await deny(h, hold, "too much")
     await one.ends()
     assert told(h, hold.id) == {"state": "denied", "decision": "denied", "detail": "too much"}
+    ended = h.admission.approvals.get(hold.id)
+    assert ended.settled
+    assert Standing.of(ended, None).as_dict().keys() == {"hold", "state", "deadline"}
+    assert Standing.of(ended, None).state == "pending"
 
 
 async def test_a_hold_whose_agent_has_gone_waits_for_it_to_ask_again(hall: Any) -> None:

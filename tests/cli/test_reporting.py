@@ -7,6 +7,7 @@ from commands import sluice
 from recording import post, record
 
 from proxy.cli.parser import build
+from proxy.ledger import read
 from proxy.render import report_lines
 from proxy.report import Report
 
@@ -72,6 +73,15 @@ def test_it_counts_only_what_it_is_asked_for(ledger: Path) -> None:
         (first, *_) = sluice("report", ledger, "--json", *flags, at=ledger.parent).lines
         assert first["holds"] == holds, flags
     assert "no hold has ended" in sluice("report", ledger, "--rule", "x", at=ledger.parent).out
+
+
+def test_what_is_about_no_hold_is_passed_over(ledger: Path) -> None:
+    with read.reading(ledger) as connection:
+        found = list(read.entries(connection, read.Filter(held=True)))
+    assert {fields["kind"] for _, fields in found} == {"held", "reviewed", "decided"}
+    assert len(found) == 9
+    assert read.Filter(held=True).admits({"kind": "decided", "show": {"hold": "x"}}) is False
+    assert read.Filter(held=True).said == {"held": True}
 
 
 def test_it_reads_the_ledger_of_the_state_folder(ledger: Path) -> None:

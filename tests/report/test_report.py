@@ -139,6 +139,9 @@ def test_only_what_was_asked_for_counts() -> None:
     assert told.report(reviewer="ada").total.holds == 1
     assert told.report(since="2023-11-15").total.holds == 1
     assert told.report(until="2023-11-15").total.holds == 2
+    begins = iso(1_700_000_000)
+    assert told.report(since=begins).total.holds == 3
+    assert told.report(until=begins).total.holds == 0
 
 
 def test_a_hold_that_opened_in_time_keeps_its_end() -> None:
@@ -146,10 +149,14 @@ def test_a_hold_that_opened_in_time_keeps_its_end() -> None:
     assert told.report(until="2023-11-15").total.approved == 1
 
 
-def test_a_grant_spares_the_like_for_ten_minutes_and_begins_no_other() -> None:
+def test_a_grant_spares_the_like_for_ten_minutes() -> None:
     told = Told().answered("a", 0, after=10)  # granted from 10 to 610
     told.answered("b", 100).answered("c", 610).answered("d", 611, after=1).answered("e", 1_211)
     assert told.report().total.spared == 3  # b, c, and e under the one of d
+
+
+def test_what_a_grant_spares_begins_no_other() -> None:
+    assert Told().answered("a", 0).answered("b", 500).answered("c", 700).report().total.spared == 1
 
 
 @pytest.mark.parametrize(
@@ -190,7 +197,12 @@ def of_amounts(*amounts: tuple[str, str], unit: str = "usd", rules: tuple[str, .
 
 def test_the_lowest_limit_that_holds_all_that_was_denied_spares_what_lies_below() -> None:
     told = of_amounts(
-        ("10", "approve"), ("900", "deny"), ("20.5", "approve"), ("500", "deny"), ("500", "approve")
+        ("10", "approve"),
+        ("900", "deny"),
+        ("20.5", "approve"),
+        ("500", "approve"),
+        ("500", "deny"),
+        ("500", "approve"),
     )
     [((name, unit), limit)] = told.report().limits("refunds")
     assert (name, unit, limit.least_denied, limit.spared) == ("form.amount", "USD", Decimal(500), 2)
