@@ -12,6 +12,7 @@ import logging
 import os
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -339,7 +340,13 @@ class Admission:
         """A refusal is enforced whether or not it can be written; it is written if it can."""
         self.counts.refused += 1
         try:
-            await self.ledger.queue(draft)
+            ticket = self.ledger.queue(draft)
+        except SluiceError:
+            log.warning("a refusal could not be written down at once: %s", decision.word)
+            self._note_end(draft)
+            return decision
+        try:
+            await ticket
         except SluiceError:
             log.warning("a refusal could not be written down: %s", decision.word)
         return decision
@@ -349,18 +356,35 @@ class Admission:
         Written before released: returns the decision once its entry is queued, and on disk
         where `wait` says so; returns `unavailable` instead where that fails.
         """
+        unwritten = replace(decision, word=Word.UNAVAILABLE, by=By.FAULT, why=_CANNOT_WRITE, detail="")
         try:
             ticket = self.ledger.queue(draft)
+        except SluiceError:
+            ended = {"decision": str(unwritten.word), "by": str(unwritten.by), "why": _CANNOT_WRITE}
+            self._note_end(replace(draft, fields={**draft.fields, **ended}))
+            self.counts.refused += 1
+            return unwritten
+        try:
             if wait or self.rules.strict:
                 await ticket
             else:
                 ticket.add_done_callback(_look_at)
         except SluiceError:
             self.counts.refused += 1
-            return replace(decision, word=Word.UNAVAILABLE, by=By.FAULT, why=_CANNOT_WRITE, detail="")
+            return unwritten
         self.counts.allowed += 1
         self.released(draft.fields)
         return decision
+
+    def _note_end(self, draft: Draft) -> None:
+        """
+        What the ledger did not take: the end of a hold is written later, where it still can be.
+
+        Only of holds: they are bounded, and refusals without one are not.
+        """
+        if draft.fields.get("hold"):
+            with suppress(SluiceError):  # an entry that does not fit will never fit
+                self.ledger.note(draft)
 
     def expect_record(self, id: str) -> None:
         """Let whoever answers this hold wait until its decision is on disk."""

@@ -1,6 +1,7 @@
 """The story of one action, heard without a gate: judge, ask, write down, answer."""
 
 import asyncio
+import contextlib
 import time
 from dataclasses import replace
 from typing import Any
@@ -198,6 +199,30 @@ async def test_a_denial_that_cannot_be_written_refuses_all_the_same_and_its_revi
     with pytest.raises(SluiceError, match="could not be written down, so nothing was sent"):
         await h.admission.review(hold.id, ADA, approves=False, reason="no", seen=None)
     assert (await waiting).word is Word.DENIED
+
+
+@pytest.mark.parametrize(("approves", "end"), [(True, "unavailable"), (False, "denied")])
+async def test_a_hold_that_ends_while_the_disk_is_late_has_an_end_all_the_same(
+    hall: Any, monkeypatch: Any, approves: bool, end: str
+) -> None:
+    h = await hall()
+    waiting = asyncio.create_task(decide(h))
+    hold = await h.pending()
+    honest = h.ledger.queue
+
+    def late(draft: Any) -> Any:
+        if draft.kind == "decided":
+            raise UnavailableError()  # as for a queue that is full; a note is still taken
+        return honest(draft)
+
+    monkeypatch.setattr(h.ledger, "queue", late)
+    with contextlib.suppress(SluiceError):
+        await h.admission.review(hold.id, ADA, approves=approves, reason="", seen=None)
+    assert (await waiting).word == end
+    monkeypatch.undo()
+    (decided,) = await h.entries("decided")
+    assert (decided["hold"], decided["decision"]) == (hold.id, end)
+    assert verify(h.path, time.time()).ok
 
 
 @pytest.mark.parametrize("broken", ["decode", "digest", "records"])
