@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Final
 
 from proxy import records
-from proxy.admission import Admission
+from proxy.admission import Admission, editing
 from proxy.enrolment import Enrolment
 from proxy.errors import Exit, fail
 from proxy.hold import Hold, Reviewer, State
@@ -24,7 +24,7 @@ from proxy.redact import redact
 from proxy.reload import Reload
 from proxy.reviewers import Reviewers
 from proxy.signing.statement import Proof
-from proxy.wire import Answer, Call, Change, Desk, HoldView, ReviewView, Snapshot, Status, Verb
+from proxy.wire import Answer, Call, Change, Desk, HoldView, ReviewView, Sheet, Snapshot, Status, Verb
 
 _REMEMBERED: Final = 500
 _BACKLOG: Final = 5_000
@@ -66,6 +66,9 @@ class Board:
     def _on_hold(self, what: str, hold: Hold) -> None:
         before = self._waiting.pop(hold.id, None)
         bare = hold.settled or not hold.action.documents
+        if before and before.edited_by and hold.edit is None:
+            # An edit has lapsed: what was shown was the edited request.
+            bare, hold = False, replace(hold, action=self.admission.understood(hold.action.request))
         view = _moved_on(before, hold) if before and bare else summary(hold)
         if hold.settled:
             self._ended[hold.id] = view
@@ -217,8 +220,13 @@ class LocalDesk(Desk):
                 self._unlock()
             case Verb.OFFER | Verb.GRANT | Verb.GRANTS | Verb.REVOKE:
                 raise fail("this gate grants nothing", exit=Exit.NO)
-            case Verb.SHEET | Verb.PREVIEW | Verb.EDIT:
-                raise fail("nothing is edited at this gate", exit=Exit.NO)
+            case Verb.SHEET:
+                hold, text = await editing.sheet(self._board.admission, call.prefix)
+                return Sheet(hold.id, hold.digest.hex(), text)
+            case Verb.PREVIEW:
+                return await self._preview(call)
+            case Verb.EDIT:
+                return await self._edit(call)
             case Verb.ROLL | Verb.ENROL | Verb.REGROUP | Verb.ROTATE_KEY | Verb.REVOKE_KEY:
                 return self._board.enrolment.view()
             case Verb.RUN_GOODBYE | Verb.RUN_HELLO | Verb.CHANGES | Verb.SNAPSHOT:
@@ -235,6 +243,28 @@ class LocalDesk(Desk):
             reason=call.reason,
             seen=seen,
             proof=self._proof,
+        )
+        return self._board.view(hold)
+
+    async def _preview(self, call: Call) -> HoldView:
+        proposal = await editing.propose(
+            self._board.admission,
+            call.prefix,
+            self._reviewer,
+            seen=_digest(call.digest or ""),
+            text=call.text,
+        )
+        return summary(proposal.outcome)
+
+    async def _edit(self, call: Call) -> HoldView:
+        hold = await editing.edit(
+            self._board.admission,
+            call.prefix,
+            self._reviewer,
+            seen=_digest(call.digest or ""),
+            text=call.text,
+            becomes=_digest(call.becomes),
+            reason=call.reason,
         )
         return self._board.view(hold)
 
@@ -303,6 +333,8 @@ def summary(hold: Hold) -> HoldView:
         policy=verdict.policy,
         salt=hold.salt.hex(),
         window=hold.verdict.effect is Effect.WATCH,
+        edited_by=hold.edit.by if hold.edit else (),
+        difference=hold.edit.difference if hold.edit else (),
         tier=str(verdict.tier),
         reversible=verdict.reversible,
         unknown=verdict.unknown,

@@ -19,7 +19,7 @@ from proxy.decision import Decision, Outcome
 from proxy.decode import Unreadable
 from proxy.decode import body as bodies
 from proxy.grant import Grant
-from proxy.hold import Hold, Review, State
+from proxy.hold import Hold, Review, Reviewer, State
 from proxy.ledger import Draft
 from proxy.policy.verdict import Verdict
 from proxy.redact import Redacted, redact, redact_url, redact_value
@@ -268,6 +268,30 @@ def moved(hold: Hold) -> Draft | None:
             return Draft("rejoined", {"hold": hold.id, "attempt": hold.attempts})
         case _:
             return None
+
+
+def edited(hold: Hold, by: Reviewer, before: bytes) -> Draft:
+    """
+    A reviewer put another request in the place of a hold's; `before` is the digest until then.
+
+    The entry is about the edited request; both digests and the difference lie beside it.
+    """
+    clean = redact_url(hold.action.request.url)
+    fields = {
+        "hold": hold.id,
+        "by": cut(by.name, 200),
+        "person": cut(by.person, 200),
+        "method": cut(hold.action.method, 100),
+        "url": cut(clean, MAX_URL),
+        "rule": hold.verdict.rule,
+    }
+    kept = {
+        "before": before.hex(),
+        "after": hold.digest.hex(),
+        "difference": list(hold.edit.difference if hold.edit else ()),
+    }
+    data = json.dumps(kept, ensure_ascii=False).encode("utf-8", "backslashreplace")
+    return Draft("edited", fields, digest=hold.digest, payload=data)
 
 
 def extended(hold: Hold, by: str) -> Draft:
