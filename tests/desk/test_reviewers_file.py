@@ -4,7 +4,7 @@ import pytest
 
 from proxy.errors import Exit, SluiceError
 from proxy.hold import Reviewer
-from proxy.reviewers import Reviewers, parse
+from proxy.reviewers import Reviewers, parse, proposals
 
 FILE = {
     "version": 1,
@@ -17,7 +17,7 @@ FILE = {
 
 
 def test_without_a_file_an_account_is_its_own_name():
-    assert Reviewers().who(1000, "ada") == Reviewer("uid:1000", "ada")
+    assert Reviewers().who(1000, "ada") == Reviewer("uid:1000", "ada", account="ada")
 
 
 def test_without_a_file_no_other_name_can_be_taken():
@@ -88,3 +88,15 @@ def test_every_mistake_is_named_at_once():
         "'version' is not 1",
     ]
     assert caught.value.problems[0].fix == "did you mean 'reviewers'?"
+
+
+def test_where_reviewers_are_enrolled_the_file_only_proposes():
+    file = parse(FILE, "reviewers.yaml")
+    enrolled = [("ada", 1000, ("finance",)), ("ada-on-call", 1000, ()), ("bob", 1002, ()), ("eve", 1, ())]
+    assert proposals(file, enrolled) == (
+        "give 'ada-on-call' the groups finance, security; enrolled with none",
+        "'bob' is uid:1001; enrolled for uid:1002, which stays",
+        "'eve' is not in the file; enrolled all the same",
+    )
+    assert proposals(file, enrolled[:1])[0] == "enrol 'ada-on-call' (uid:1000, groups finance, security)"
+    assert proposals(Reviewers(), enrolled) == ()
