@@ -18,6 +18,7 @@ import h2.errors
 import h2.events
 import h2.exceptions
 import h2.stream
+from hyperframe.frame import Frame, GoAwayFrame
 from mitmproxy.proxy import commands
 from mitmproxy.proxy import events as io
 from mitmproxy.proxy.context import Context
@@ -224,6 +225,25 @@ class Http2Client(_Windows, _http2.Http2Client):
         # What still comes for a stream that was forgotten is for nobody: number 0.
         self.their_stream_id = defaultdict(int)
         self._reserved: set[int] = set()
+        self._leaving = False
+        # hyper-h2 takes any GOAWAY for the end of all streams: a graceful one does not reach it.
+        self.h2_conn._frame_dispatch_table[GoAwayFrame] = self._goaway
+
+    def _goaway(self, frame: GoAwayFrame) -> tuple[list[Frame], list[h2.events.Event]]:
+        if frame.error_code:
+            return self.h2_conn._receive_goaway_frame(frame)
+        event = h2.events.ConnectionTerminated()
+        event.error_code, event.last_stream_id = h2.errors.ErrorCodes.NO_ERROR, frame.last_stream_id
+        return [], [event]
+
+    def _leave(self, last: int) -> Commands[None]:
+        """Upstream takes no more requests; those up to stream `last` go on (RFC 9113, 6.8)."""
+        self._leaving = True
+        for stream_id in [number for number in self.streams if number > last]:
+            del self.streams[stream_id]
+            yield ReceiveHttp(ResponseProtocolError(stream_id, "upstream closes", ErrorCode.KILL))
+        if not self.streams:
+            yield from self.close_connection("upstream closes")
 
     def forget(self, stream_id: int) -> None:
         """The exchange is over."""
@@ -239,7 +259,7 @@ class Http2Client(_Windows, _http2.Http2Client):
     @property
     def free(self) -> bool:
         """Whether one more request fits beside those that are about to leave."""
-        return self._room > len(self._reserved)
+        return not self._leaving and self._room > len(self._reserved)
 
     def reserve(self, stream_id: int) -> None:
         """Keep room for the request of `stream_id`, which is about to leave."""
@@ -256,7 +276,7 @@ class Http2Client(_Windows, _http2.Http2Client):
         One that cannot would wait in here unseen, and leave even for an agent that has gone:
         upstream may have lowered its limit since the room was kept.
         """
-        return stream_id in self._reserved and self._room > 0
+        return not self._leaving and stream_id in self._reserved and self._room > 0
 
     def asked_as(self, stream_id: int) -> int:
         """The agent's number for one of our streams."""
@@ -299,6 +319,9 @@ class Http2Client(_Windows, _http2.Http2Client):
             return False
         if isinstance(event, h2.events.TrailersReceived):
             event.headers = answered([field for field in _plain(event.headers) if sound([field])])
+        if isinstance(event, h2.events.ConnectionTerminated) and not event.error_code:
+            yield from self._leave(event.last_stream_id or 0)
+            return not self.streams
         return (yield from super().handle_h2_event(event))
 
     def _answered(self, event: h2.events.ResponseReceived) -> Commands[None]:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
+import h2.connection
 import pytest
+from hyperframe.frame import GoAwayFrame
 
 from proxy.decision import Happened
 
@@ -200,3 +204,39 @@ async def test_more_requests_than_upstream_takes_at_once_use_another_connection(
     agent.ask("/stream/2")
     await up.until(lambda: len(up.requests) == 2)
     assert up.connections == 2
+
+
+def goaway(conn: h2.connection.H2Connection, last: int) -> None:
+    """A GOAWAY that is not the end, which hyper-h2 does not send."""
+    conn._data_to_send += GoAwayFrame(0, last_stream_id=last).serialize()
+
+
+@pytest.mark.parametrize("warns", [False, True])
+async def test_what_upstream_took_before_it_said_goodbye_is_still_answered(
+    open_gate: Open, listen: Listen, pki: Pki, door: SmallDoor, warns: bool
+) -> None:
+    """As servers do that restart: "no more" (or not), then "nothing after this one", then the answer."""
+    asked: list[int] = []
+
+    def reply(conn: h2.connection.H2Connection, stream: int) -> None:
+        asked.append(stream)
+        if len(asked) == 2:
+            if warns:
+                goaway(conn, 2**31 - 1)
+            goaway(conn, asked[0])
+            conn.send_headers(asked[0], [(":status", "200")])
+            conn.send_data(asked[0], b"late", end_stream=True)
+        elif len(asked) > 2:
+            conn.send_headers(stream, [(":status", "200")], end_stream=True)
+
+    up = Upstream2(reply=reply)
+    port = await listen(up.serve, pki.server(HOST, "h2"))
+    gate = await open_gate(resolve={(HOST, 443): ("127.0.0.1", port)})
+    agent = Agent2(await gate.tls(HOST, 443, "h2"), HOST)
+    first, second = agent.ask("/stream/1"), agent.ask("/stream/2")
+    assert await agent.answer(first) == (200, b"late")
+    status, body = await agent.answer(second)
+    assert (status, json.loads(body)["decision"]) == (502, "unknown")
+    assert await agent.answer(agent.ask("/stream/3")) == (200, b"")
+    assert up.connections == 2
+    assert [request[":path"] for request in up.requests] == ["/stream/1", "/stream/2", "/stream/3"]
