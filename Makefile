@@ -2,7 +2,7 @@
 PY := .venv/bin/python
 SLUICE := .venv/bin/sluice
 
-.PHONY: run test lint types policies check bench faults fuzz score lock clean help
+.PHONY: run test lint types policies check bench clients faults fuzz score lock clean help
 
 run: .setup-run ## start Sluice: the demo, or `make run ARGS="run -- COMMAND"`
 	@$(SLUICE) $(or $(ARGS),demo)
@@ -25,6 +25,9 @@ check: lint types policies test ## what CI runs
 
 bench: .setup-dev ## write the table of docs/bench.md anew
 	@$(PY) scripts/bench.py
+
+clients: .setup-dev ## hold real clients for 90 s, write docs/clients.md; short: ARGS="--seconds 8"
+	@$(PY) scripts/clients.py $(ARGS)
 
 faults: .setup-dev ## strike 10,000 holds with faults: make faults ARGS="--seed 17 --runs 1"
 	@$(PY) scripts/faults.py $(ARGS)

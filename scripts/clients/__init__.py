@@ -1,0 +1,1 @@
+"""Real clients, held for long and then released: see `scripts/clients.py`."""
