@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from .conftest import HOST, Started
-from .product import PATIENCE, Gate, policy, up
+from .product import PATIENCE, Gate, policy, until, up
 from .upstream import Upstream
 
 RULES = f"""\
@@ -60,7 +60,9 @@ def test_a_recipient_waits_until_mail_to_them_was_released(gate: Gate, mark: str
     gate.answer(gate.held(f"{mark}b"), approves=True)
     assert again.result() == 200
     assert mail(gate, f"{mark}c", "Ann <ANN@example.org>") == 200
-    (entry,) = [one for one in gate.entries(kind="decided") if one["url"].endswith(f"{mark}c")]
+    (entry,) = until(
+        lambda: [one for one in gate.entries(kind="decided") if one["url"].endswith(f"{mark}c")]
+    )
     assert entry["decision"] == "allowed"
     assert "ann" not in str(entry["recipients"]).lower()
 
