@@ -16,14 +16,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from proxy.action import Request
-from proxy.decision import REFUSALS, Answer, Told, Word, sayable
+from proxy.decision import OWN_NAME, REFUSALS, Answer, Told, Word, sayable
 from proxy.hold import Hold, State
 from proxy.policy import Policy
 from proxy.policy.rule import Operator
 from proxy.policy.verdict import Effect
 from proxy.records import iso
 
-HOST: Final = "sluice.invalid"
+HOST: Final = OWN_NAME
 URL: Final = f"http://{HOST}/"
 MAX_HOSTS: Final = 200
 ASK_AGAIN: Final = 5
@@ -196,8 +196,8 @@ _HELD: Final = (
     "A held request looks like a slow one: its connection stays open without an answer, for ten minutes "
     "unless its rule says otherwise. Wait with a long timeout. Nothing has been sent meanwhile. If "
     "approved, you get the answer of the server as if nothing had been between.",
-    "If your client gives up, send the same request again: same method, URL, headers and body. It goes on "
-    "under the same hold. A changed request is another one, and is held anew.",
+    "If your client gives up, send the same request again within a minute: same method, URL, headers and "
+    "body. It goes on under the same hold. A changed request is another one, and is held anew.",
     "`pending` (503 with retry-after, or 202 where you sent `Prefer: respond-async`) means that nobody has "
     "decided yet and that you need not keep a connection open. After retry-after seconds send the very "
     "same request again: that is how an approval is used. `status_url` in that answer says how the "
@@ -206,8 +206,9 @@ _HELD: Final = (
 _REFUSED: Final = (
     "Read `decision` and `detail` in the answer (application/problem+json; the headers sluice-decision, "
     "sluice-hold and sluice-detail say the same).",
-    "Where retry is false, do not send it again, and do not look for another way to the same effect: tell "
-    "the person you work for what was refused and why, and go on with what does not need it.",
+    "Where retry is false, do not send it again: after a person's no the same request is refused without "
+    "anybody being asked. Do not look for another way to the same effect either. Tell the person you work "
+    "for what was refused and why, and go on with what does not need it.",
     "Nobody but a person can approve. `expired` and `unattended` are not a no: nobody looked. Say so, and "
     "ask whether to try again.",
     "After `unknown` the request may have taken effect: look before you repeat it.",

@@ -54,6 +54,9 @@ class By(StrEnum):
 
 _OPEN: Final = frozenset({Word.ALLOWED, Word.WATCHED, Word.APPROVED})
 
+OWN_NAME: Final = "sluice.invalid"
+"""The host under which a gate speaks of itself (`proxy.about`); it leads nowhere else (RFC 6761, 6.4)."""
+
 MAX_DETAIL: Final = 300
 """Bytes of the detail in the `sluice-detail` header; the body has all of it."""
 
@@ -154,6 +157,7 @@ class Decision:
             (b"sluice-decision", str(self.word).encode()),
             # Beside the body, because not every SDK shows that.
             (b"sluice-detail", _in_a_header(self.detail or title)),
+            (b"link", b'<http://%s/>; rel="help"' % OWN_NAME.encode()),
         )
         if hold:
             headers = (*headers, (b"sluice-hold", hold.encode("ascii", "backslashreplace")))

@@ -18,6 +18,7 @@ def test_a_refusal_says_in_its_headers_what_an_sdk_may_hide_with_the_body() -> N
     assert said[b"sluice-decision"] == b"denied"
     assert said[b"sluice-detail"] == b"amount too high"
     assert said[b"sluice-hold"] == b"7f3k2q"
+    assert said[b"link"] == b'<http://sluice.invalid/>; rel="help"'
 
 
 def test_a_refusal_without_a_hold_names_none() -> None:
