@@ -39,9 +39,10 @@ from faults.ways import ways
 
 from proxy.hold import TRANSITIONS
 
-SIZE = 60
+SIZE = 72
 """Runs in a batch."""
-SHORT = 60 * len(Fault)
+SHORT = 24
+"""Runs in each batch of the short version, which has one for each fault."""
 
 
 @contextmanager
@@ -110,9 +111,9 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Strike holds with faults, and close the books.")
     parser.add_argument("--seed", type=int, default=1, help="the first batch's (default: 1)")
     parser.add_argument("--runs", type=int, default=10_000, help="how many (default: 10,000)")
-    parser.add_argument("--short", action="store_true", help=f"{SHORT} runs: each fault once")
+    parser.add_argument("--short", action="store_true", help=f"{SHORT} runs with each fault")
     parser.add_argument("--jobs", type=int, default=2 * (os.cpu_count() or 1), help="batches at once")
-    parser.add_argument("--size", type=int, default=SIZE, help=f"runs in a batch (default: {SIZE})")
+    parser.add_argument("--size", type=int, help=f"runs in a batch (default: {SIZE}, {SHORT} with --short)")
     parser.add_argument("--fault", action="append", choices=[str(one) for one in Fault], help="only this one")
     parser.add_argument("--plant", choices=PLANTS, default="-", help="put this bug in: the suite must fail")
     parser.add_argument("--until-found", action="store_true", help="end at the first thing that is wrong")
@@ -125,12 +126,11 @@ def main() -> int:
     asked = arguments()
     known = ways(TRANSITIONS, ACTS)
     faults = [Fault(one) for one in asked.fault or Fault]
-    runs = len(faults) * asked.size if asked.short else asked.runs
+    size = asked.size or (SHORT if asked.short else SIZE)
+    runs = len(faults) * size if asked.short else asked.runs
     say(f"{len(known)} transitions, {len(faults)} faults, seeds from {asked.seed}")
     began = time.monotonic()
-    tally = run(
-        batches(asked.seed, runs, asked.size, known, faults), asked.jobs, asked.plant, asked.until_found
-    )
+    tally = run(batches(asked.seed, runs, size, known, faults), asked.jobs, asked.plant, asked.until_found)
     page = written(tally, time.monotonic() - began, asked.seed)
     print(page)
     if asked.out:

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
-from faults.cases import LEAVES, Fault
+from faults.cases import LEAVES, Fault, Need
 from faults.journal import Arrival, Attempt, Call, Found, Journal
-from faults.rules import BRIEF
+from faults.rules import BRIEF, WAIT, WINDOW
 from faults.scene import mark_of
 from faults.ways import Way
 from proxy.hold import Event, State
@@ -45,9 +45,17 @@ class Finding(NamedTuple):
 
 # What the agent is told, and what the ledger may say of that hold. Where it could not be written, or
 # the gate ended first, the next start says so of it: cut off.
-_SAME: Final = {"failed": {"approved"}, "unknown": {"approved"}, "unavailable": {"unavailable", "cut_off"}}
 _UNWRITTEN: Final = frozenset({Fault.KILL, Fault.TERM, Fault.FULL, Fault.LOCKED})
-_OPEN: Final = "approved"
+_LEFT_OPEN: Final = frozenset({Fault.KILL, Fault.FULL, Fault.LOCKED})
+_OPEN: Final = frozenset({"approved", "watched"})
+
+
+_SAME: Final = {
+    "": _OPEN,
+    "failed": _OPEN,
+    "unknown": _OPEN,
+    "unavailable": frozenset({"unavailable", "cut_off"}),
+}
 
 
 class Book(NamedTuple):
@@ -58,6 +66,7 @@ class Book(NamedTuple):
     held: list[Entry]
     decided: list[Entry]
     reviewed: list[Entry]
+    deferred: list[Entry]
 
     def ends(self, hold: str) -> list[str]:
         """How a hold ended, in the ledger's words; one is right."""
@@ -91,9 +100,12 @@ def brought_about(found: Found) -> set[Way]:
     }
 
 
+_ENDS: Final = {State.CUT_OFF: {"unavailable", "cut_off"}, State.PROCEEDED: {"watched"}}
+
+
 def _reached(book: Book) -> bool:
     target = book.journal.case.way.target
-    words = {State.CUT_OFF: {"unavailable", "cut_off"}}.get(target, {str(target)})
+    words = _ENDS.get(target, {str(target)})
     return book.journal.arrived or any(words & set(book.ends(entry["hold"])) for entry in book.held)
 
 
@@ -111,7 +123,7 @@ def _books(found: Found) -> Iterator[Book]:
         entries[mark, kind].append(entry)
     for journal in found.journals:
         mark = journal.case.mark
-        parts = [entries[mark, kind] for kind in ("held", "decided", "reviewed")]
+        parts = [entries[mark, kind] for kind in ("held", "decided", "reviewed", "deferred")]
         yield Book(journal, arrivals[mark], *parts)
 
 
@@ -120,7 +132,7 @@ def _books(found: Found) -> Iterator[Book]:
 
 def _ghosts(book: Book) -> Iterator[Finding]:
     journal, mark = book.journal, book.journal.case.mark
-    approved = sum(entry["decision"] == _OPEN for entry in book.decided)
+    approved = sum(entry["decision"] in _OPEN for entry in book.decided)
     for number, arrival in enumerate(book.arrivals, 1):
         if not arrival.approved:
             yield Finding(Wrong.GHOST, mark, f"attempt {arrival.attempt} came before an approval was on disk")
@@ -128,12 +140,15 @@ def _ghosts(book: Book) -> Iterator[Finding]:
             yield Finding(
                 Wrong.GHOST, mark, f"the approval of attempt {arrival.attempt} is not in the ledger"
             )
-        people = {call.person for call in journal.calls if call.approves and call.sent < arrival.time}
+        people = {call.person for call in journal.calls if call.counts and call.sent < arrival.time}
         if len(people) < journal.case.people:
             yield Finding(Wrong.GHOST, mark, f"{len(people)} of {journal.case.people} people had approved it")
         left = _left_before(journal, arrival)
         if left:
             yield Finding(Wrong.GHOST, mark, f"the agent of attempt {arrival.attempt} had gone: {left}")
+        denied = any(call.state == "denied" for call in journal.calls)
+        if denied:
+            yield Finding(Wrong.GHOST, mark, f"attempt {arrival.attempt} came, and a person had denied it")
 
 
 def _left_before(journal: Journal, arrival: Arrival) -> str:
@@ -141,14 +156,21 @@ def _left_before(journal: Journal, arrival: Arrival) -> str:
     attempt = next((one for one in journal.attempts if one.number == arrival.attempt), None)
     if attempt is None:
         return "there was no such attempt"
+    opened = _opened(journal, attempt)
+    if attempt.left is None or attempt.left >= opened:
+        return ""
+    return f"{(opened - attempt.left) * 1000:.1f} ms before it could leave"
+
+
+def _opened(journal: Journal, attempt: Attempt) -> float:
+    """The earliest moment at which an attempt could leave: a window's end, or the last approval needed."""
+    if not journal.case.people:
+        return attempt.asked + WINDOW * 0.9
     first: dict[str, float] = {}
     for call in journal.calls:
-        if call.approves:
+        if call.counts:
             first.setdefault(call.person, call.sent)
-    needed = sorted(first.values())[: journal.case.people]
-    if attempt.left is None or not needed or attempt.left >= needed[-1]:
-        return ""
-    return f"{(needed[-1] - attempt.left) * 1000:.1f} ms before the approval was sent"
+    return max(sorted(first.values())[: journal.case.people], default=0.0)
 
 
 # -- (2) nothing leaves twice for one approval -----------------------------------------
@@ -156,7 +178,7 @@ def _left_before(journal: Journal, arrival: Arrival) -> str:
 
 def _doubles(book: Book) -> Iterator[Finding]:
     mark, came = book.journal.case.mark, len(book.arrivals)
-    approved = sum(entry["decision"] == _OPEN for entry in book.decided)
+    approved = sum(entry["decision"] in _OPEN for entry in book.decided)
     if came > max(approved, 1):
         yield Finding(Wrong.DOUBLE, mark, f"{came} requests came for {approved} approvals")
     for attempt, count in Counter(one.attempt for one in book.arrivals).items():
@@ -191,9 +213,13 @@ def _untrue(book: Book, attempt: Attempt) -> Iterator[str]:
             if answer.detail not in reasons:
                 yield f"was told that a person denied it ({answer.detail!r}), and nobody did"
         case "expired":
-            waited = (attempt.answered or 0.0) - attempt.asked
+            waited = (attempt.answered or 0.0) - journal.attempts[0].asked
             if Event.EXPIRE not in (*case.way.path, case.way.event) or waited < BRIEF * 0.9:
                 yield f"was told after {waited:.2f} s that nobody answered in time"
+        case "pending":
+            waited = (attempt.answered or 0.0) - attempt.asked
+            if Need.WAIT not in case.needs or waited < WAIT * 0.9:
+                yield f"was told after {waited:.2f} s to ask again"
         case "refused":
             if journal.barred is None:
                 yield "was told that a rule refuses it, and none does"
@@ -205,12 +231,18 @@ def _against_the_ledger(book: Book, attempt: Attempt) -> Iterator[str]:
     """What an agent was told, beside what is written."""
     answer = attempt.answer
     assert answer is not None
-    told = answer.decision or _OPEN
+    told, unwritten = answer.decision, book.journal.case.fault in _UNWRITTEN
     written = {entry["decision"] for entry in book.decided}
+    if told == "pending":
+        if not unwritten and answer.hold not in {entry["hold"] for entry in book.deferred}:
+            yield "was told to ask again, and the ledger does not say so"
+        return
     if answer.hold:
         written = set(book.ends(answer.hold))
+    elif unwritten:
+        return
     allowed = _SAME.get(told, {told})
-    if told != _OPEN and told not in _SAME and book.journal.case.fault in _UNWRITTEN:
+    if unwritten and told and told not in ("failed", "unknown"):
         allowed = allowed | {"cut_off"}
     if not written & allowed and not (told == "unavailable" and not written):
         yield f"was told {told!r}, and the ledger says {', '.join(sorted(written)) or 'nothing'}"
@@ -236,6 +268,8 @@ def _untold(book: Book, call: Call) -> str:
     if not written:
         return f"was told that the answer ({answer}) counts, and it is not in the ledger"
     ends = book.ends(call.hold)
+    if call.state == "denied" and ends == ["cut_off"] and book.journal.case.fault in _UNWRITTEN:
+        return ""  # the answer is on disk, and only what came of it could not be written
     if call.state in ("approved", "denied") and call.state not in ends:
         return f"was told {call.state!r}, and the ledger says {', '.join(ends) or 'nothing'}"
     return ""
@@ -245,8 +279,15 @@ def _untold(book: Book, call: Call) -> str:
 
 
 def _ends(book: Book) -> Iterator[Finding]:
+    case = book.journal.case
     for entry in book.held:
         ends = book.ends(entry["hold"])
+        if ends == ["cut_off"] and case.fault not in _LEFT_OPEN:
+            yield Finding(
+                Wrong.END,
+                case.mark,
+                f"hold {entry['hold'][:6]} was left open by a gate that stopped in order",
+            )
         if len(ends) != 1:
             said = ", ".join(ends) or "none"
             yield Finding(
@@ -269,11 +310,11 @@ def _ends(book: Book) -> Iterator[Finding]:
 
 def _silence(book: Book) -> Iterator[Finding]:
     journal, case = book.journal, book.journal.case
-    if journal.broken and case.fault is not Fault.KILL:
+    if journal.broken and case.fault not in (Fault.KILL, Fault.TERM):
         yield Finding(Wrong.SILENT, case.mark, f"the agent could not ask: {journal.broken}")
     for attempt in journal.attempts:
         excused = attempt.left is not None or case.fault in (Fault.KILL, *LEAVES)
-        if attempt.asked and attempt.answer is None and not excused:
+        if attempt.heard and attempt.answer is None and not excused:
             how = "was hung up on" if attempt.lost else "still waits"
             yield Finding(Wrong.SILENT, case.mark, f"attempt {attempt.number} {how}, and was told nothing")
 

@@ -57,10 +57,18 @@ class Need(StrEnum):
     """What the rule has to say so that an event can happen; part of the path of the request."""
 
     BRIEF = "brief"
+    FORGETS = "forgets"
     PAIR = "pair"
+    WAIT = "wait"
+    WINDOW = "window"
 
 
-NEEDS: Final[dict[Event, frozenset[Need]]] = {Event.EXPIRE: frozenset({Need.BRIEF})}
+NEEDS: Final[dict[Event, frozenset[Need]]] = {
+    Event.EXPIRE: frozenset({Need.BRIEF}),
+    Event.PROCEED: frozenset({Need.WINDOW}),
+    Event.DEFER: frozenset({Need.WAIT}),
+    Event.LAPSE: frozenset({Need.FORGETS}),
+}
 
 GATE_WIDE: Final = frozenset({Fault.KILL, Fault.TERM, Fault.FULL, Fault.LOCKED, Fault.CLOCK})
 LEAVES: Final = frozenset({Fault.FIN, Fault.RST, Fault.STREAM})
@@ -83,7 +91,8 @@ class Case:
 
     `mark` is in the request's path and in no other's. `behaviour` is what upstream does with it.
     `lead` is by how many seconds the fault comes after the event's beginning (before it, where
-    negative). `late` says whether a reviewer approves once more when all is over.
+    negative). When all is over a reviewer approves once more, where `late`, and the agent asks for the
+    very same once more, where `again`.
     """
 
     mark: str
@@ -96,6 +105,7 @@ class Case:
     lead: float
     size: int
     late: bool
+    again: bool
     seed: int
 
     @property
@@ -105,7 +115,9 @@ class Case:
 
     @property
     def people(self) -> int:
-        """How many people have to approve it."""
+        """How many people have to approve it; none where it goes by itself."""
+        if Need.WINDOW in self.needs:
+            return 0
         return 2 if Need.PAIR in self.needs else 1
 
 
@@ -147,7 +159,7 @@ def _case(
     way = known[at % len(known)]
     moments = tuple(Moment)
     needs = frozenset().union(*(NEEDS.get(event, frozenset()) for event in (*way.path, way.event)))
-    if staged and chance.random() < 0.4:
+    if Need.WINDOW not in needs and staged and chance.random() < 0.4:
         needs |= {Need.PAIR}
     carriers = (Carrier.HTTP2,) if fault is Fault.STREAM else tuple(Carrier)
     calm = ("ok", "slow") if fault in GATE_WIDE else ("ok",)
@@ -155,12 +167,13 @@ def _case(
         mark=f"m{seed}x{at}",
         way=way,
         fault=fault,
-        moment=moments[at // len(known) % len(moments)],
+        moment=moments[(at // len(known) + at % len(known)) % len(moments)],
         carrier=chance.choice(carriers),
         behaviour=chance.choice(_BEHAVIOURS.get(fault, calm)),
         needs=needs,
         lead=chance.uniform(-SPREAD, SPREAD),
         size=chance.choice(_SIZES),
         late=chance.random() < 0.3,
+        again=chance.random() < 0.2,
         seed=chance.getrandbits(32),
     )

@@ -30,12 +30,14 @@ class Attempt:
     One time that an agent asked. Times are of the monotonic clock, which all processes share.
 
     `left` is when the agent had hung up, None while it had not; `lost` says that the gate did.
+    `heard` says that the desk has shown it: it came before the gate was told to stop.
     """
 
     number: int
     asked: float = 0.0
     left: float | None = None
     lost: bool = False
+    heard: bool = False
     answer: Answer | None = None
     answered: float | None = None
 
@@ -55,6 +57,11 @@ class Call:
     sent: float
     state: str = ""
     refusal: str = ""
+
+    @property
+    def counts(self) -> bool:
+        """Whether it was an approval, and the gate may have taken it for one."""
+        return self.approves and not self.refusal
 
 
 @dataclass(slots=True)

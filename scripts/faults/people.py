@@ -87,17 +87,28 @@ class Board:
         holds = self._holds.get(mark)
         return list(holds.values())[-1] if holds else None
 
+    def attempts(self, mark: str) -> int:
+        """How many times somebody has asked for this mark and waited, or fetched what was approved."""
+        return sum(view.attempts for view in self._holds.get(mark, {}).values())
+
     def states(self, mark: str) -> list[State]:
         """Every state that the holds of a mark were shown in."""
         return self._states.get(mark, [])
 
-    async def until(self, mark: str, state: State, patience: float) -> bool:
+    async def shows(self, mark: str, state: State, patience: float) -> bool:
         """Wait until the newest hold of a mark is shown in this state; whether it was."""
 
         def there() -> bool:
             view = self.latest(mark)
             return view is not None and view.state == state
 
+        return await self._until(there, patience)
+
+    async def hears(self, mark: str, attempts: int, patience: float) -> bool:
+        """Wait until somebody has asked for a mark so often; whether they did."""
+        return await self._until(lambda: self.attempts(mark) >= attempts, patience)
+
+    async def _until(self, there: Callable[[], bool], patience: float) -> bool:
         try:
             async with asyncio.timeout(patience), self._changed:
                 await self._changed.wait_for(lambda: there() or self._closed)

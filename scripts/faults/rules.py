@@ -9,6 +9,12 @@ from faults.cases import Case, Need
 
 BRIEF: Final = 3.0
 """Seconds until a brief hold expires."""
+FORGETS: Final = 2.0
+"""Seconds until one lapses that was left, or approved and not fetched."""
+WAIT: Final = 1.0
+"""Seconds until an agent is told to ask again."""
+WINDOW: Final = 2.0
+"""Seconds until what is watched proceeds."""
 
 
 class Person(NamedTuple):
@@ -39,8 +45,7 @@ def policy(cases: Iterable[Case], barred: Iterable[str] = ()) -> str:
             f"  - name: {rule}",
             "    why: It is what the fault suite asks for.",
             f"    match: {{path: /*/{rule}/**}}",
-            "    then: hold",
-            f"    hold: {{{_hold(needs)}}}",
+            *_then(needs),
         ]
     if marks := ", ".join(f"/**/{mark}" for mark in barred):
         parts += [
@@ -52,8 +57,15 @@ def policy(cases: Iterable[Case], barred: Iterable[str] = ()) -> str:
     return "\n".join((*parts, ""))
 
 
-def _hold(needs: frozenset[Need]) -> str:
+def _then(needs: frozenset[Need]) -> list[str]:
+    if Need.WINDOW in needs:
+        return ["    then: watch", f"    window: {WINDOW:.0f}s"]
     says = {"timeout": f"{BRIEF:.0f}s" if Need.BRIEF in needs else "10m"}
     if Need.PAIR in needs:
         says["approvals"] = "2"
-    return ", ".join(f"{name}: {value}" for name, value in says.items())
+    if Need.WAIT in needs:
+        says["wait"] = f"{WAIT:.0f}s"
+    if Need.FORGETS in needs:
+        says["rejoin"] = says["remember"] = f"{FORGETS:.0f}s"
+    hold = ", ".join(f"{name}: {value}" for name, value in says.items())
+    return ["    then: hold", f"    hold: {{{hold}}}"]

@@ -15,12 +15,12 @@ from typing import Final
 from faults.agent import Asked, ask
 from faults.cases import GATE_WIDE, LEAVES, Case, Fault, Moment
 from faults.journal import Attempt, Call, Journal
-from faults.rules import ADA, ADA_AT_NIGHT, BOB, BRIEF, EVE, Person
+from faults.rules import ADA, ADA_AT_NIGHT, BOB, BRIEF, EVE, FORGETS, WAIT, WINDOW, Person
 from faults.scene import Scene
-from proxy.hold import Event, State
+from proxy.hold import TRANSITIONS, Event, State
 from proxy.wire import HoldView
 
-SHOWN: Final = 5.0
+SHOWN: Final = 10.0
 """Seconds until the desk must show what was brought about, where nothing went wrong."""
 _UNSURE: Final = 1.0
 _STALLED: Final = 0.7
@@ -51,8 +51,11 @@ class Run:
         case = self.case
         await self.ask()
         await self.shown(State.PENDING)
+        state = State.PENDING
         for event in case.way.path:
             await ACTS[event](self)
+            state = TRANSITIONS[state, event]
+            await self.shown(state)
         if case.moment is Moment.BEFORE:
             await self._strike()
         self._due = case.moment is Moment.DURING
@@ -63,11 +66,11 @@ class Run:
             await self._strike()
         if case.late:
             await self.answer(EVE, approves=True)
-        if case.fault is Fault.STALL and await self._stalled():
+        if case.fault is Fault.STALL and not await self._asked[-1].answered(_STALLED):
             await self._asked[-1].leave(Fault.FIN)
-
-    async def _stalled(self) -> bool:
-        return not await self._asked[-1].answered(_STALLED)
+        if case.again and self._asked[-1].over and not self.scene.ending.is_set():
+            await self.ask()
+            await self.scene.board.hears(case.mark, len(self._asked), _UNSURE)
 
     async def _end(self) -> None:
         """The agent waits for its answer, however long the gate lives."""
@@ -78,6 +81,7 @@ class Run:
             if asked.attempt.left is None and not await asked.answered(SHOWN):
                 asked.attempt.lost = False  # still open, and nothing said
             await asked.close()
+            asked.attempt.heard = asked.attempt.number <= self.scene.board.attempts(self.case.mark)
         self.journal.reached = list(self.scene.board.states(self.case.mark))
 
     # -- what agents and reviewers do ------------------------------------------------
@@ -113,7 +117,7 @@ class Run:
         patience = SHOWN if self.case.fault is Fault.NONE else _UNSURE
         if self.scene.gone.is_set():
             return False
-        return await self.scene.board.until(self.case.mark, state, patience)
+        return await self.scene.board.shows(self.case.mark, state, patience)
 
     # -- what goes wrong -------------------------------------------------------------
 
@@ -158,8 +162,7 @@ async def _approve(run: Run) -> None:
     await run.about()
     await run.answer(ADA, approves=True)
     if run.case.people == 2:
-        if run.chance.random() < 0.5:
-            await run.answer(ADA_AT_NIGHT, approves=True)  # is refused: it is the same person
+        await run.answer(ADA_AT_NIGHT, approves=True)  # is refused: it is the same person
         await run.answer(BOB, approves=True)
 
 
@@ -168,11 +171,32 @@ async def _deny(run: Run) -> None:
     await run.answer(BOB, approves=False)
 
 
-async def _expire(run: Run) -> None:
-    asked = run.journal.attempts[0].asked
-    await asyncio.sleep(max(0.0, asked + BRIEF - time.monotonic() - max(0.0, run.case.lead)))
+async def _at(run: Run, moment: float) -> None:
+    """Let a deadline pass: by itself, as deadlines do."""
+    await asyncio.sleep(max(0.0, moment - time.monotonic() - max(0.0, run.case.lead)))
     await run.about()
-    await asyncio.sleep(max(0.0, asked + BRIEF - time.monotonic()))
+    await asyncio.sleep(max(0.0, moment - time.monotonic()))
+
+
+async def _expire(run: Run) -> None:
+    await _at(run, run.journal.attempts[0].asked + BRIEF)
+
+
+async def _proceed(run: Run) -> None:
+    await _at(run, run.journal.attempts[0].asked + WINDOW)
+
+
+async def _defer(run: Run) -> None:
+    await _at(run, run.journal.attempts[-1].asked + WAIT)
+
+
+async def _lapse(run: Run) -> None:
+    await _at(run, time.monotonic() + FORGETS)
+
+
+async def _come_again(run: Run) -> None:
+    await run.about()
+    await run.ask()
 
 
 async def _leave(run: Run) -> None:
@@ -196,7 +220,12 @@ ACTS: Final[Mapping[Event, Act]] = {
     Event.APPROVE: _approve,
     Event.DENY: _deny,
     Event.EXPIRE: _expire,
+    Event.PROCEED: _proceed,
     Event.LEAVE: _leave,
+    Event.DEFER: _defer,
+    Event.REJOIN: _come_again,
+    Event.SPEND: _come_again,
+    Event.LAPSE: _lapse,
     Event.REFUSE: _refuse,
     Event.CUT: _cut,
 }

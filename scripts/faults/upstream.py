@@ -61,8 +61,8 @@ class Approved:
 
 
 def opens(entry: dict[str, object]) -> bool:
-    """Whether a decision let a held request leave."""
-    return entry["decision"] == "approved" and bool(entry.get("hold"))
+    """Whether a decision let a request leave that had waited: people approved it, or its window ended."""
+    return entry["decision"] in ("approved", "watched") and bool(entry.get("hold"))
 
 
 class Upstream:

@@ -31,6 +31,7 @@ def case(fault: Fault = Fault.NONE, way: Way = WAY) -> Case:
         lead=0.0,
         size=0,
         late=False,
+        again=False,
         seed=1,
     )
 
@@ -141,9 +142,24 @@ def two_ends(found: Found) -> None:
     found.entries.append(found.entries[-1])
 
 
+def left_open(found: Found) -> None:
+    told(found, "unavailable", retry=True)
+    found.entries[-1]["decision"] = "cut_off"
+
+
 def hung_up_on(found: Found) -> None:
     told(found, "unavailable")
     found.journals[0].attempts[0].answer = None
+    found.journals[0].attempts[0].heard = True
+
+
+def told_to_ask_again(found: Found) -> None:
+    told(found, "pending", retry=True)
+    found.entries[-1]["decision"] = "unavailable"
+
+
+def denied_and_sent(found: Found) -> None:
+    found.journals[0].calls.append(Call(HOLD, "2", "bob", False, "no", sent=1.5, state="denied"))
 
 
 def broken(found: Found) -> None:
@@ -170,7 +186,10 @@ def broken(found: Found) -> None:
         (reviewed_and_not_written, Wrong.LIE),
         (no_end, Wrong.END),
         (two_ends, Wrong.END),
+        (left_open, Wrong.END),
         (hung_up_on, Wrong.SILENT),
+        (told_to_ask_again, Wrong.LIE),
+        (denied_and_sent, Wrong.GHOST),
         (broken, Wrong.CHAIN),
     ],
     ids=lambda value: getattr(value, "__name__", str(value)),

@@ -47,7 +47,7 @@ def test_a_batch_is_drawn_from_its_seed_alone() -> None:
 def test_ten_thousand_runs_strike_every_transition_with_every_fault_at_every_moment() -> None:
     struck: Counter[tuple[object, ...]] = Counter()
     carriers = set()
-    for one in batches(1, 10_000, 60, KNOWN, FAULTS):
+    for one in batches(1, 10_000, 72, KNOWN, FAULTS):
         for case in one.cases:
             struck[case.fault, case.way, case.moment] += 1
             carriers.add((case.fault, case.carrier))
@@ -57,5 +57,5 @@ def test_ten_thousand_runs_strike_every_transition_with_every_fault_at_every_mom
 
 
 def test_no_mark_is_given_twice() -> None:
-    marks = [case.mark for one in batches(1, 5_000, 60, KNOWN, FAULTS) for case in one.cases]
+    marks = [case.mark for one in batches(1, 5_000, 72, KNOWN, FAULTS) for case in one.cases]
     assert len(marks) == len(set(marks))
