@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from proxy.action import Action, Field, Reading, Request, Values
+from proxy.budget import RETURNED, entered
 from proxy.chain import cut
 from proxy.decision import Decision, Outcome
 from proxy.decode import Unreadable
@@ -66,6 +67,8 @@ def decided(
         fields["effect"] = str(verdict.effect)
         if shadow:
             fields["shadow"] = True
+        if decision.word.opens and (taken := entered(verdict.budgets)):
+            fields["budgets"] = taken
     if decision.hold is not None:
         fields["hold"] = decision.hold
     if decision.hold is not None or decision.again or decision.grant:
@@ -310,8 +313,8 @@ def revoked(grant: Grant, why: str, by: str) -> Draft:
     return Draft("revoked", fields)
 
 
-def outcome(id: str, decision: Decision, outcome: Outcome) -> Draft:
-    """What happened upstream after a decision that opened."""
+def outcome(id: str, decision: Decision, outcome: Outcome, *, returned: bool = False) -> Draft:
+    """What happened upstream after a decision that opened; `returned` where its budgets are given back."""
     fields: dict[str, object] = {
         "id": id,
         "status": outcome.status,
@@ -321,6 +324,8 @@ def outcome(id: str, decision: Decision, outcome: Outcome) -> Draft:
     }
     if decision.hold is not None:
         fields["hold"] = decision.hold
+    if returned:
+        fields["budgets"] = RETURNED
     if outcome.why:
         fields["why"] = cut(outcome.why, 500)
     if outcome.decision is not None:

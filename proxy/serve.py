@@ -28,6 +28,7 @@ from proxy import __version__
 from proxy.admission import Admission, Rules
 from proxy.approvals import Approvals
 from proxy.awsmodels import models
+from proxy.budget import Budgets
 from proxy.config import Config, Resolve
 from proxy.control import ControlServer, Guard
 from proxy.decode import Facts
@@ -41,6 +42,7 @@ from proxy.ledger import Ledger, read
 from proxy.ledger.enrolled import roll_of
 from proxy.ledger.opening import Recovered
 from proxy.ledger.seen import Seen, fold
+from proxy.ledger.spent import spent
 from proxy.linux.tree import refuse_tracing
 from proxy.policy import Policy, load
 from proxy.policy.files import load_document
@@ -137,7 +139,8 @@ async def running(config: Config) -> AsyncIterator[Running]:
         stack.push_async_callback(lambda: ledger.close(why[0]))
         _say_what_was_left(recovered)
         seen = await asyncio.to_thread(_seen, config.ledger)
-        admission = _admission(config, policy, ledger, seen)
+        budgets = await asyncio.to_thread(spent, config.ledger)
+        admission = _admission(config, policy, ledger, seen, budgets)
         gate = Gate(_gate_config(config), admission)
         url = _url(await gate.start())
         stack.push_async_callback(gate.stop)
@@ -178,7 +181,7 @@ def _url(address: Address) -> str:
     return f"http://{host}:{address.port}"
 
 
-def _admission(config: Config, policy: Policy, ledger: Ledger, seen: Seen) -> Admission:
+def _admission(config: Config, policy: Policy, ledger: Ledger, seen: Seen, budgets: Budgets) -> Admission:
     return Admission(
         policy,
         Approvals(time.time),
@@ -188,6 +191,7 @@ def _admission(config: Config, policy: Policy, ledger: Ledger, seen: Seen) -> Ad
         new_id=Ids(),
         rules=Rules(config.shadow, config.strict, config.body_limit),
         released=seen.add,
+        budgets=budgets,
     )
 
 

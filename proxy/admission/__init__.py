@@ -19,12 +19,14 @@ from typing import Final
 from proxy import about, records
 from proxy.about import Standing, Terms
 from proxy.action import Action, Request
+from proxy.admission.budgeting import Budgeting
 from proxy.admission.granting import Granting
 from proxy.admission.hearing import Hearing
 from proxy.admission.holding import decision_of, say
 from proxy.admission.recall import Recall
 from proxy.approvals import Approvals
-from proxy.decision import Answer, By, Decision, Word
+from proxy.budget import Budgets
+from proxy.decision import Answer, By, Decision, Outcome, Word
 from proxy.decode import Facts, decode
 from proxy.errors import Exit, SluiceError, fail
 from proxy.grant import Grants
@@ -81,6 +83,7 @@ class Admission:
         new_id: Callable[[], str],
         rules: Rules = Rules(),
         released: Callable[[Fields], None] = lambda fields: None,
+        budgets: Budgets | None = None,
         draw: Callable[[int], bytes] = os.urandom,
         grants: Grants | None = None,
     ) -> None:
@@ -97,6 +100,7 @@ class Admission:
         self.paused: set[str] = set()
         self.closing = False
         self.recall = Recall(clock)
+        self.budgeting = Budgeting(self, Budgets() if budgets is None else budgets)
         self.granting = Granting(self, Grants() if grants is None else grants)
         self.granting.policy_changed(policy)
         self.present: Callable[[], tuple[Reviewer, ...]] = tuple
@@ -164,7 +168,7 @@ class Admission:
         Raises SluiceError (exit 1) where the hold has ended, the answer is not this person's
         to give, or it could not be written down.
         """
-        hold = self.approvals.find(prefix)
+        hold = self.budgeting.again(self.approvals.find(prefix))
         review = Review(reviewer, approves, reason, seen or hold.digest, self.clock(), proof)
         hold.reviewed(review)  # raises here, before anything is written, where it does not count
         try:
@@ -258,10 +262,10 @@ class Admission:
         if hold.action.request.body is None:
             return
         action = self.understood(hold.action.request)
-        verdict = self.policy.judge(action)
+        verdict = self.budgeting.weigh(self.policy.judge(action))
         if verdict.effect is Effect.DENY:
             self.approvals.refuse(hold.id, verdict.why)
-        elif replace(verdict, policy=hold.verdict.policy) == hold.verdict:
+        elif verdict.demands_as(hold.verdict):
             return
         elif hold.state is State.SPENDABLE:
             self.approvals.lapse(hold.id, "its rules have changed since it was approved")
@@ -313,6 +317,8 @@ class Admission:
                 self.ledger.note(draft)
         if what in ("moved", "settled"):
             self.recall.ended(hold)
+        if hold.settled:
+            self.budgeting.release(hold.id)
         if what == "settled" and not self.approvals.attended(hold.id):
             self._write_end(hold)
 
@@ -355,22 +361,27 @@ class Admission:
         """
         Written before released: returns the decision once its entry is queued, and on disk
         where `wait` says so; returns `unavailable` instead where that fails.
+
+        What it takes of budgets is taken before anything waits, and is on disk before it leaves.
         """
+        takes = self.budgeting.take(draft.fields)
         unwritten = replace(decision, word=Word.UNAVAILABLE, by=By.FAULT, why=_CANNOT_WRITE, detail="")
         try:
             ticket = self.ledger.queue(draft)
         except SluiceError:
             ended = {"decision": str(unwritten.word), "by": str(unwritten.by), "why": _CANNOT_WRITE}
-            self._note_end(replace(draft, fields={**draft.fields, **ended}))
+            self._note_end(replace(draft, fields={**draft.fields, **ended, "budgets": []}))
             self.counts.refused += 1
+            self.budgeting.release(str(draft.fields["id"]))
             return unwritten
         try:
-            if wait or self.rules.strict:
+            if wait or takes or self.rules.strict:
                 await ticket
             else:
                 ticket.add_done_callback(_look_at)
         except SluiceError:
             self.counts.refused += 1
+            self.budgeting.release(str(draft.fields["id"]))
             return unwritten
         self.counts.allowed += 1
         self.released(draft.fields)
@@ -385,6 +396,11 @@ class Admission:
         if draft.fields.get("hold"):
             with suppress(SluiceError):  # an entry that does not fit will never fit
                 self.ledger.note(draft)
+
+    def concluded(self, id: str, decision: Decision, outcome: Outcome) -> None:
+        """What happened to a request that was let through: written down, and its budgets settled."""
+        returned = self.budgeting.settle(id, outcome)
+        self.ledger.note(records.outcome(id, decision, outcome, returned=returned))
 
     def expect_record(self, id: str) -> None:
         """Let whoever answers this hold wait until its decision is on disk."""

@@ -7,13 +7,14 @@ refuses comes before what opens, and what is released has been written down befo
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from proxy import records
 from proxy.action import Action, Request, digest
 from proxy.admission.holding import Holding, denied_again, say
-from proxy.decision import By, Decision, Outcome, Word
+from proxy.decision import By, Decision, Happened, Outcome, Word
 from proxy.decode import decode
 from proxy.grant import Grant
 from proxy.hold import open_hold
@@ -81,7 +82,7 @@ class Hearing:
         if self._concluded or self.decision is None or not self.decision.word.opens:
             return
         self._concluded = True
-        self._admission.ledger.note(records.outcome(self._id, self.decision, outcome))
+        self._admission.concluded(self._id, self.decision, outcome)
         if self._asked:
             self._admission.recall.concluded(self._asked, outcome)
 
@@ -92,7 +93,7 @@ class Hearing:
         closed = self._closed()
         if closed is not None:
             return await self._refuse(closed)
-        verdict = self._policy.judge(self._action)
+        verdict = self._admission.budgeting.weigh(self._policy.judge(self._action))
         if not self._action.complete and not self._settled(verdict):
             return None
         if self._admission.rules.shadow:
@@ -180,7 +181,12 @@ class Hearing:
 
     async def _open(self, verdict: Verdict, word: Word) -> Decision:
         decision = _by_rule(word, verdict)
-        return await self._admission.opened(decision, self._draft(verdict, decision), wait=False)
+        try:
+            return await self._admission.opened(decision, self._draft(verdict, decision), wait=False)
+        except asyncio.CancelledError:
+            nothing = Outcome(Happened.FAILED, why="the connection was torn down: nothing was sent")
+            self._admission.concluded(self._id, decision, nothing)
+            raise
 
     async def _refuse(self, decision: Decision, verdict: Verdict | None = None) -> Decision:
         return await self._admission.refused(decision, self._draft(verdict, decision))

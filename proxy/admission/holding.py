@@ -86,6 +86,7 @@ class Holding:
         admission.approvals.begin(hold, self._patience())
         try:
             self._held = admission.write_held(hold)
+            admission.budgeting.reserve(hold)
         except Exception:
             admission.approvals.cut(id, "internal error")  # it was never written down, nor will be
             admission.recorded(id, Word.UNAVAILABLE)
@@ -97,7 +98,7 @@ class Holding:
         hold = approvals.alone(asked)
         if hold is None:
             return False
-        same = replace(self._verdict, policy=hold.verdict.policy) == hold.verdict
+        same = self._verdict.demands_as(hold.verdict)
         if hold.state is State.SPENDABLE:
             if not same:
                 approvals.lapse(hold.id, "its rules have changed since it was approved")
@@ -132,11 +133,13 @@ class Holding:
         """Write down how it ended; what opens has been written when this returns."""
         admission, request = self._admission, self._request
         decision = decision_of(hold, self.left)
+        # What settles a hold in the ledger names one that was opened there.
+        written = await self._was_written()
+        decision = admission.budgeting.allows(hold.verdict, decision)  # from here on nothing waits
         sends = hold.sends(request)
         if sends is not request and decision.word.opens:
             decision = replace(decision, sends=sends)
-        # What settles a hold in the ledger names one that was opened there.
-        named = decision if await self._was_written() else replace(decision, hold=None)
+        named = decision if written else replace(decision, hold=None)
         action = admission.understood(sends) if decision.word.opens else hold.action
         draft = records.decided(self.id, action, hold.verdict, named, hold.verdict.policy)
         self._written = True
@@ -184,7 +187,7 @@ class Holding:
             decision = decision_of(hold, "")
             if decision.word.opens:
                 nothing = Outcome(Happened.FAILED, why=f"{_TORN_DOWN}: nothing was sent")
-                admission.ledger.note(records.outcome(self.id, decision, nothing))
+                admission.concluded(self.id, decision, nothing)
             admission.recorded(self.id, Word.ABANDONED)
             return
         self._note(hold, decision_of(hold, _TORN_DOWN))

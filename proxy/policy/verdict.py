@@ -127,6 +127,15 @@ class Verdict:
         """Whether the request waits, for people or for its window."""
         return self.effect is Effect.HOLD or (self.effect is Effect.WATCH and self.window > 0)
 
+    def demands_as(self, other: Verdict) -> bool:
+        """
+        Whether it says the same as another, whichever policy says it.
+
+        Where budgets speak, the why names what is used of them, and that changes all the time.
+        """
+        why = other.why if self.budgets else self.why
+        return replace(self, policy=other.policy, why=why) == other
+
 
 class Account(NamedTuple):
     """

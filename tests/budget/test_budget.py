@@ -124,20 +124,6 @@ def test_what_is_used_is_what_a_look_at_every_entry_says(steps):
         entries.append(({"kind": "look"}, now))
 
 
-@settings(max_examples=200, deadline=None)
-@given(st.lists(st.tuples(st.integers(-90 * SECOND, 90 * SECOND), AMOUNTS), min_size=1, max_size=30))
-def test_a_fold_that_reads_only_what_speaks_of_budgets_never_finds_less(steps):
-    live, entries, now = Budgets(), [], 10**15
-    for number, (forward, amount) in enumerate(steps):
-        now += forward
-        live.used(ADA, 60, now)
-        if number % 3:
-            live.take(str(number), [Taking(ADA, amount, Decimal(1), 60)], now)
-            told = entered([claim(str(amount), per=60)])
-            entries.append(({"id": str(number), "decision": "watched", "budgets": told}, now))
-    assert fold(entries).used(ADA, 60, now) >= live.used(ADA, 60, now)
-
-
 @settings(max_examples=100, deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from([0, 1, 3, 7, 20]), AMOUNTS, st.booleans()), min_size=60, max_size=120),
