@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from typing import Final
 
-from proxy import records
+from proxy import granted, records
 from proxy.admission import Admission, editing
 from proxy.enrolment import Enrolment
 from proxy.errors import Exit, fail
@@ -218,8 +218,15 @@ class LocalDesk(Desk):
                 await self._erase(call)
             case Verb.UNLOCK:
                 self._unlock()
-            case Verb.OFFER | Verb.GRANT | Verb.GRANTS | Verb.REVOKE:
-                raise fail("this gate grants nothing", exit=Exit.NO)
+            case Verb.OFFER:
+                return granted.offer(self._board.admission.granting, call)
+            case Verb.GRANT:
+                granting = self._board.admission.granting
+                return self._board.view(await granted.grant(granting, call, self._reviewer, self._proof))
+            case Verb.GRANTS:
+                return granted.standing(self._board.admission.granting)
+            case Verb.REVOKE:
+                return await granted.revoke(self._board.admission.granting, call, self._reviewer)
             case Verb.SHEET:
                 hold, text = await editing.sheet(self._board.admission, call.prefix)
                 return Sheet(hold.id, hold.digest.hex(), text)

@@ -28,7 +28,7 @@ from proxy import __version__
 from proxy.admission import Admission, Rules
 from proxy.approvals import Approvals
 from proxy.awsmodels import models
-from proxy.budget import Budgets
+from proxy.chain import stamp
 from proxy.config import Config, Resolve
 from proxy.control import ControlServer, Guard
 from proxy.decode import Facts
@@ -38,11 +38,11 @@ from proxy.errors import fail
 from proxy.evidence import Evidence
 from proxy.gate.embedding import Gate, GateConfig
 from proxy.gate.reading import Address
+from proxy.grant import DAY, Grants
 from proxy.ledger import Ledger, read
 from proxy.ledger.enrolled import roll_of
 from proxy.ledger.opening import Recovered
 from proxy.ledger.seen import Seen, fold
-from proxy.ledger.spent import spent
 from proxy.linux.tree import refuse_tracing
 from proxy.policy import Policy, load
 from proxy.policy.files import load_document
@@ -139,8 +139,8 @@ async def running(config: Config) -> AsyncIterator[Running]:
         stack.push_async_callback(lambda: ledger.close(why[0]))
         _say_what_was_left(recovered)
         seen = await asyncio.to_thread(_seen, config.ledger)
-        budgets = await asyncio.to_thread(spent, config.ledger)
-        admission = _admission(config, policy, ledger, seen, budgets)
+        grants = await asyncio.to_thread(_grants, config.ledger)
+        admission = _admission(config, policy, ledger, seen, grants)
         gate = Gate(_gate_config(config), admission)
         url = _url(await gate.start())
         stack.push_async_callback(gate.stop)
@@ -181,7 +181,7 @@ def _url(address: Address) -> str:
     return f"http://{host}:{address.port}"
 
 
-def _admission(config: Config, policy: Policy, ledger: Ledger, seen: Seen, budgets: Budgets) -> Admission:
+def _admission(config: Config, policy: Policy, ledger: Ledger, seen: Seen, grants: Grants) -> Admission:
     return Admission(
         policy,
         Approvals(time.time),
@@ -191,7 +191,7 @@ def _admission(config: Config, policy: Policy, ledger: Ledger, seen: Seen, budge
         new_id=Ids(),
         rules=Rules(config.shadow, config.strict, config.body_limit),
         released=seen.add,
-        budgets=budgets,
+        grants=grants,
     )
 
 
@@ -264,6 +264,20 @@ def _seen(ledger: Path) -> Seen:
     with read.reading(ledger) as connection:
         decided = read.entries(connection, read.Filter(kinds=frozenset({"decided"})))
         return fold(fields for _, fields in decided)
+
+
+def _grants(ledger: Path) -> Grants:
+    """The grants that stand; none does for longer than a day, so no earlier entry matters."""
+    grants = Grants()
+    with read.reading(ledger) as connection:
+        since = stamp(int((time.time() - 2 * DAY) * 1_000_000))
+        given = read.entries(connection, read.Filter(kinds=frozenset({"granted"}), since=since))
+        first = next((entry.seq for entry, _ in given), None)
+        if first is not None:
+            kinds = frozenset({"granted", "revoked", "decided"})
+            for _, fields in read.entries(connection, read.Filter(kinds=kinds), after=first - 1):
+                grants.take(fields)
+    return grants
 
 
 def load_reviewers(path: Path) -> Reviewers:

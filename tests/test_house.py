@@ -21,7 +21,7 @@ FLOORS = (
     {"wire", "reviewers", "records", "replay", "changes", "state", "config", "about", "report", "differs"},
     {"render", "approvals", "witness"},
     {"admission", "reload", "enrolment"},
-    {"desk", "gate", "control", "editor", "keyring"},
+    {"desk", "granted", "gate", "control", "editor", "keyring"},
     {"console"},
     {"serve", "paths", "evidence"},
     {"childenv", "childgate", "command", "run", "doctor", "demo"},

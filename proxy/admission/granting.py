@@ -21,6 +21,7 @@ from proxy.ledger import Draft, UnavailableError
 from proxy.people import unmet
 from proxy.policy import Policy
 from proxy.policy.verdict import Verdict
+from proxy.signing.statement import Proof
 
 if TYPE_CHECKING:
     from proxy.admission import Admission
@@ -64,6 +65,7 @@ class Granting:
         limits: Limits,
         fields: Sequence[str] = (),
         rule: str | None = None,
+        proof: Proof | None = None,
     ) -> Hold:
         """
         Approve a hold, and its like within `limits`; returns once both are on disk.
@@ -79,7 +81,9 @@ class Granting:
             raise not_offered("you alone could not release it")
         self._grants.check_room()
         held_by = contents(self._admission.policy, verdict.rules)
-        ended = await self._admission.review(hold.id, reviewer, approves=True, reason=reason, seen=seen)
+        ended = await self._admission.review(
+            hold.id, reviewer, approves=True, reason=reason, seen=seen, proof=proof
+        )
         if ended.state not in (State.APPROVED, State.SPENDABLE):
             raise fail(f"hold {hold.id[:6]} is not released yet, so its like is not granted", exit=Exit.NO)
         grant = Grant(

@@ -65,12 +65,12 @@ class Scope:
     text: str
     whole: bool
 
-    @property
-    def free(self) -> str:
-        """What a request may differ in and still be covered, for people."""
-        if self.whole:
-            return "nothing: only the very same request is covered"
-        return "everything else in the body, the query and the headers"
+
+def free(whole: bool) -> str:
+    """What a request may differ in and still be covered, for people."""
+    if whole:
+        return "nothing: only the very same request is covered"
+    return "everything else in the body, the query and the headers"
 
 
 class _WholeError(Exception):

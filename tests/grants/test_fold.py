@@ -5,7 +5,7 @@ from itertools import count
 
 import pytest
 from asking import KEY, RULES, covered, form, granted, order, policy, spent, standing
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.chain import canonical, check, stamp
@@ -178,6 +178,7 @@ STEPS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(STEPS)
 def test_whatever_happens_uses_stay_within_what_was_granted(steps):
     grants, log, ids, now, latest = Grants(), [], count(), THEN, THEN
