@@ -28,6 +28,7 @@ from proxy import __version__
 from proxy.admission import Admission, Rules
 from proxy.approvals import Approvals
 from proxy.awsmodels import models
+from proxy.budget import Budgets
 from proxy.chain import stamp
 from proxy.config import Config, Resolve
 from proxy.control import ControlServer, Guard
@@ -43,6 +44,7 @@ from proxy.ledger import Ledger, read
 from proxy.ledger.enrolled import roll_of
 from proxy.ledger.opening import Recovered
 from proxy.ledger.seen import Seen, fold
+from proxy.ledger.spent import spent
 from proxy.linux.tree import refuse_tracing
 from proxy.policy import Policy, load
 from proxy.policy.files import load_document
@@ -140,7 +142,8 @@ async def running(config: Config) -> AsyncIterator[Running]:
         _say_what_was_left(recovered)
         seen = await asyncio.to_thread(_seen, config.ledger)
         grants = await asyncio.to_thread(_grants, config.ledger)
-        admission = _admission(config, policy, ledger, seen, grants)
+        budgets = await asyncio.to_thread(spent, config.ledger)
+        admission = _admission(config, policy, ledger, seen, grants, budgets)
         gate = Gate(_gate_config(config), admission)
         url = _url(await gate.start())
         stack.push_async_callback(gate.stop)
@@ -181,7 +184,9 @@ def _url(address: Address) -> str:
     return f"http://{host}:{address.port}"
 
 
-def _admission(config: Config, policy: Policy, ledger: Ledger, seen: Seen, grants: Grants) -> Admission:
+def _admission(
+    config: Config, policy: Policy, ledger: Ledger, seen: Seen, grants: Grants, budgets: Budgets
+) -> Admission:
     return Admission(
         policy,
         Approvals(time.time),
@@ -191,6 +196,7 @@ def _admission(config: Config, policy: Policy, ledger: Ledger, seen: Seen, grant
         new_id=Ids(),
         rules=Rules(config.shadow, config.strict, config.body_limit),
         released=seen.add,
+        budgets=budgets,
         grants=grants,
     )
 
