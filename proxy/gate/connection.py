@@ -11,9 +11,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import select
-import socket
-import struct
 from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -25,14 +22,15 @@ from mitmproxy.proxy import events as io
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers import tls as tls_layer
 
-from proxy.gate import Door
+from proxy.gate import Door, sockets
 from proxy.gate.account import place
 from proxy.gate.bodies import Memory
 from proxy.gate.dial import Dialler
-from proxy.gate.events import Await, Awaited, Relieve, Reset, Switch
-from proxy.gate.layer import HIGH_WATER, GateLayer, Opening
+from proxy.gate.events import Await, Awaited, Knock, Relieve, Reset, Switch
+from proxy.gate.layer import HIGH_WATER, GateLayer, LayerOptions, Opening
 from proxy.gate.pulse import Pulse
 from proxy.gate.tls import Tls
+from proxy.gate.waiting import turns
 
 if TYPE_CHECKING:
     from asyncio import StreamReader, StreamWriter
@@ -47,23 +45,12 @@ _FLUSH: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class LayerOptions:
-    """The options that mitmproxy's layers look up."""
-
-    proxy_debug: bool = False
-    # Heads are validated by `proxy.gate.framing`, which refuses one request and not all of a
-    # connection.
-    validate_inbound_headers: bool = False
-    normalize_outbound_headers: bool = True
-    http2_ping_keepalive: int = 58
-
-
-@dataclass(frozen=True, slots=True)
 class Terms:
     """
     What all connections of a gate share.
 
-    `clock` is in seconds, of any origin; `idle` and `pulse` (between interim answers) are too.
+    `clock` is in seconds, of any origin. So are `idle`, `pulse` (between interim answers), and
+    `knock` (how long an HTTP/2 agent may take to answer a PING before its request leaves).
     """
 
     door: Door
@@ -73,6 +60,7 @@ class Terms:
     body_limit: int
     idle: float
     pulse: float
+    knock: float
     clock: Callable[[], float]
     spawn: Callable[[Coroutine[Any, Any, None]], None]
 
@@ -120,7 +108,7 @@ class AgentConnection:
         self._last = loop.time()
         watch = loop.create_task(self._watch(loop))
         transport = self._transports[self._client]
-        _tune(transport.writer)
+        sockets.tune(transport.writer, HIGH_WATER)
         try:
             self.feed(io.Start())
             await self._pump(self._client, transport.reader)
@@ -280,6 +268,23 @@ class AgentConnection:
                 pulse.stop()
         self.feed(Awaited(command, reply))
 
+    async def there(self) -> bool:
+        """
+        Whether the agent is there at this very moment, as far as anybody can tell.
+
+        The kernel knows of a hang-up. HTTP/2 clients may stop waiting without a word, but one
+        that waits answers a PING.
+        """
+        if self._client.alpn == b"h2":
+            heard = asyncio.Event()
+            self.feed(Knock(0, heard.set))
+            try:
+                await asyncio.wait_for(heard.wait(), self.terms.knock)
+            except TimeoutError:
+                return False
+        await turns()
+        return True
+
     def _interject(self, event: io.Event) -> None:
         # For an agent that does not read, words would pile up here.
         if self.backlog(self._client) == 0:
@@ -327,11 +332,7 @@ class AgentConnection:
     def stale(self, connection: Connection) -> bool:
         """Whether an idle upstream has something to say: that it closes, at best."""
         transport = self._transports.get(connection)
-        if transport is None:
-            return True
-        poll = select.poll()
-        poll.register(transport.writer.get_extra_info("socket").fileno(), select.POLLIN)
-        return bool(poll.poll(0))
+        return transport is None or sockets.readable(transport.writer)
 
     async def _open(self, command: commands.OpenConnection) -> None:
         server = command.connection
@@ -352,7 +353,7 @@ class AgentConnection:
         server.peername = writer.get_extra_info("peername")
         server.sockname = writer.get_extra_info("sockname")
         transport = _Transport(reader, writer)
-        _tune(writer)
+        sockets.tune(writer, HIGH_WATER)
         self._transports[server] = transport
         if server.tls:
             self._limit_handshake(server)
@@ -372,9 +373,7 @@ class AgentConnection:
         transport = self._transports.get(connection)
         if transport is not None:
             self._flush()
-            sock = transport.writer.get_extra_info("socket")
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            transport.writer.transport.abort()
+            sockets.abort(transport.writer)
         self._close(connection)
 
     def _close(self, connection: Connection) -> None:
@@ -391,15 +390,3 @@ class AgentConnection:
             self._events.append(io.ConnectionClosed(connection))
             if not self._feeding:
                 self.feed(self._events.popleft())
-
-
-def _tune(writer: StreamWriter) -> None:
-    writer.transport.set_write_buffer_limits(high=HIGH_WATER, low=HIGH_WATER // 4)
-    sock = writer.get_extra_info("socket")
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    # A peer that has vanished without a word is noticed after 25 s. (TCP_USER_TIMEOUT would
-    # also cut off an agent that reads slowly.)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 10)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)

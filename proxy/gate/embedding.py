@@ -50,7 +50,8 @@ class GateConfig:
     that is dialled instead. `upstream_ca` is a file of CAs that upstreams may present besides
     the usual ones. Sizes are in bytes, times in seconds. With `check_uid`, agents are processes
     of our own user on this machine and nobody else is served. `pulse` is between two interim
-    answers to an agent that waits, and before the first.
+    answers to an agent that waits, and before the first; `knock` is what an HTTP/2 agent has to
+    answer a PING, before what it waited for is sent.
     """
 
     state: Path
@@ -63,6 +64,7 @@ class GateConfig:
     check_uid: bool = True
     idle: float = 3600.0
     pulse: float = 2.0
+    knock: float = 5.0
     grace: float = 3.0
 
 
@@ -122,6 +124,7 @@ class Gate:
             body_limit=config.body_limit,
             idle=config.idle,
             pulse=config.pulse,
+            knock=config.knock,
             clock=self._clock or loop.time,
             spawn=self._spawn,
         )

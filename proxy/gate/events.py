@@ -7,7 +7,7 @@ that someone on the way may change; bodies travel in mitmproxy's own data events
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +46,7 @@ __all__ = [
     "HttpConnection",
     "HttpEvent",
     "Interim",
+    "Knock",
     "Malformed",
     "ReceiveHttp",
     "Registered",
@@ -121,6 +122,17 @@ class Answered(HttpEvent):
 
 class Relieve(events.Event):
     """Something has moved on: whoever was held back for it may send again."""
+
+
+@dataclass
+class Knock(HttpEvent):
+    """
+    Ask an HTTP/2 agent for a sign of life; `heard` is called when it comes, or the connection ends.
+
+    Of no stream: 0.
+    """
+
+    heard: Callable[[], None]
 
 
 class Await(commands.Command):

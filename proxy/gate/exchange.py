@@ -49,7 +49,7 @@ from proxy.gate.guard import Guarded, foreign_protocol
 from proxy.gate.keepalive import words
 from proxy.gate.reading import Address, MisdirectedError, Tunnel, read_connect, read_request
 from proxy.gate.release import release
-from proxy.gate.waiting import Waiting, turns
+from proxy.gate.waiting import Waiting
 
 if TYPE_CHECKING:
     from proxy.gate.connection import AgentConnection
@@ -232,9 +232,9 @@ class Exchange(Waiting):
             if upstream is None:
                 yield from self._unreached(error)
                 return None
-            if self.account.held:
-                # The agent may have hung up at this very moment: let the kernel tell us.
-                yield from self._ask(turns())
+            held = self.account.held and self.gone is None
+            if held and not (yield from self._ask(self.peer.there())):
+                self._leave("the agent does not answer")
             if self.gone is not None:
                 yield from self._unsent(_LEFT)
                 return None

@@ -32,6 +32,7 @@ from proxy.gate.events import (
     ErrorCode,
     HttpEvent,
     Interim,
+    Knock,
     Malformed,
     ReceiveHttp,
     Released,
@@ -118,6 +119,8 @@ class Http2Server(_Windows, _http2.Http2Server):
         # Refusals of requests that are still being sent. Clients that send all before they read
         # (and some that do not) lose or never see an answer that overtakes their request.
         self._late: dict[int, _Late] = {}
+        self._knocks: dict[bytes, Knock] = {}
+        self._knocked = 0
 
     def _handle_event(self, event: io.Event) -> Commands[None]:
         late = self._late.get(event.stream_id) if isinstance(event, HttpEvent) else None
@@ -132,6 +135,8 @@ class Http2Server(_Windows, _http2.Http2Server):
                 yield from self._answer(event)
             case Interim():
                 yield from self._interim(event)
+            case Knock():
+                yield from self._knock(event)
             case io.Wakeup():
                 yield from self._wake(event.command)
             case _:
@@ -171,6 +176,20 @@ class Http2Server(_Windows, _http2.Http2Server):
             self.h2_conn.send_headers(event.stream_id, [(b":status", b"%d" % event.status)])
             yield commands.SendData(self.conn, self.h2_conn.data_to_send())
 
+    def _knock(self, event: Knock) -> Commands[None]:
+        name = b"%08d" % self._knocked
+        self._knocked = (self._knocked + 1) % 10**8
+        self._knocks[name] = event
+        self.h2_conn.ping(name)
+        yield commands.SendData(self.conn, self.h2_conn.data_to_send())
+
+    def close_connection(self, msg: str) -> Commands[None]:
+        """Also ends all knocking: that there is nobody is told by the end itself."""
+        knocks, self._knocks = self._knocks, {}
+        for knock in knocks.values():
+            knock.heard()
+        yield from super().close_connection(msg)
+
     def _data(self, event: h2.events.DataReceived) -> Commands[None]:
         yield from super()._data(event)
         late = self._late.get(event.stream_id)
@@ -197,6 +216,10 @@ class Http2Server(_Windows, _http2.Http2Server):
             return False
         if isinstance(event, h2.events.StreamReset):
             self._late.pop(event.stream_id, None)
+        if isinstance(event, h2.events.PingAckReceived):
+            knock = self._knocks.pop(bytes(event.ping_data or b""), None)
+            if knock is not None:
+                knock.heard()
         done = yield from super().handle_h2_event(event)
         if isinstance(event, h2.events.StreamEnded):
             yield from self._tell_late(event.stream_id)

@@ -9,6 +9,7 @@ passthrough, no protocol but HTTP.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from mitmproxy.connection import Connection, Server
@@ -27,6 +28,7 @@ from proxy.gate.events import (
     HttpConnection,
     HttpEvent,
     Interim,
+    Knock,
     Malformed,
     ReceiveHttp,
     Registered,
@@ -49,6 +51,18 @@ HIGH_WATER: Final = 256 * 1024
 _TLS_HANDSHAKE: Final = 0x16
 _HANDSHAKE_LIMIT: Final = 128 * 1024
 """Bytes that an agent's side of a TLS handshake may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerOptions:
+    """The options that mitmproxy's layers look up."""
+
+    proxy_debug: bool = False
+    # Heads are validated by `proxy.gate.framing`, which refuses one request and not all of a
+    # connection.
+    validate_inbound_headers: bool = False
+    normalize_outbound_headers: bool = True
+    http2_ping_keepalive: int = 58
 
 
 class GateLayer(layer.Layer):
@@ -75,7 +89,7 @@ class GateLayer(layer.Layer):
             child = self._asking.pop(event.command, None)
             if child is not None:
                 yield from self._to(child, event)
-        elif isinstance(event, Interim):
+        elif isinstance(event, Interim | Knock):
             yield from self._to(self._stacks[self.context.client], event)
         elif isinstance(event, Relieve):
             yield from self._relieve()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import Callable
 
+import httpx
 import pytest
 
 from proxy.decision import Happened, Word
@@ -295,3 +297,65 @@ async def test_a_tls_handshake_without_end_is_left(open_gate: Open, upstream: Up
         agent.send(b"\x16\x03\x01\x40\x00" + b"a" * 0x4000)
     with contextlib.suppress(ConnectionError):
         assert await agent.end() == b""
+
+
+async def test_an_http2_agent_that_has_stopped_reading_is_not_there(
+    open_gate: Open, listen: Listen, pki: Pki, door: SmallDoor
+) -> None:
+    """As httpx does whose read timeout has struck: no reset, no end, nobody who reads."""
+    up = Upstream2()
+    port = await listen(up.serve, pki.server(HOST, "h2"))
+    gate = await open_gate(knock=0.2, resolve={(HOST, 443): ("127.0.0.1", port)})
+    agent = Agent2(await gate.tls(HOST, 443, "h2"), HOST)
+    agent.ask("/hold")
+    await door.until(lambda: door.waiting)
+    agent.agent.writer.transport.pause_reading()  # type: ignore[attr-defined]
+    door.waiting[0].release()
+    await door.until(lambda: door.outcomes)
+    assert (door.outcomes[0].happened, door.outcomes[0].why) == (
+        Happened.FAILED,
+        "the agent left before the request was sent",
+    )
+    assert door.waiting[0].left == ["the agent does not answer"]
+    assert up.requests == []
+
+
+async def test_an_http2_agent_that_leaves_while_it_is_asked_for_a_sign_is_gone_at_once(
+    open_gate: Open, listen: Listen, pki: Pki, door: SmallDoor
+) -> None:
+    up = Upstream2()
+    port = await listen(up.serve, pki.server(HOST, "h2"))
+    gate = await open_gate(knock=60, resolve={(HOST, 443): ("127.0.0.1", port)})
+    agent = Agent2(await gate.tls(HOST, 443, "h2"), HOST)
+    agent.ask("/hold")
+    await door.until(lambda: door.waiting)
+    agent.agent.writer.transport.pause_reading()  # type: ignore[attr-defined]
+    door.waiting[0].release()
+    await door.until(lambda: door.words == ["approved"])
+    async with asyncio.timeout(5):
+        while not up.connections:
+            await asyncio.sleep(0.01)
+    await settle()
+    assert not door.outcomes
+    agent.agent.reset()
+    await door.until(lambda: door.outcomes)
+    assert door.outcomes[0].happened is Happened.FAILED
+    assert up.requests == []
+
+
+async def test_nothing_is_sent_for_an_httpx_whose_read_timeout_has_struck(
+    open_gate: Open, listen: Listen, pki: Pki, door: SmallDoor
+) -> None:
+    up = Upstream2()
+    port = await listen(up.serve, pki.server(HOST, "h2"))
+    gate = await open_gate(knock=0.3, resolve={(HOST, 443): ("127.0.0.1", port)})
+    tls = ssl.create_default_context(cafile=str(gate.gate.ca_pem))
+    proxy = f"http://127.0.0.1:{gate.port}"
+    async with httpx.AsyncClient(http2=True, proxy=proxy, verify=tls, timeout=0.3) as client:
+        with pytest.raises(httpx.ReadTimeout):
+            await client.post(f"https://{HOST}/hold", headers={"user-agent": "MyAgent/1"})
+        assert (door.words, len(door.waiting)) == ([], 1)  # it has told nobody
+        door.waiting[0].release()
+        await door.until(lambda: door.outcomes)
+    assert door.outcomes[0].happened is Happened.FAILED
+    assert up.requests == []
