@@ -81,9 +81,9 @@ class Standing:
     """
     How one hold stands, for the agent that asked.
 
-    `state` is ``pending``, ``approved`` or how it ended, `deadline` RFC 3339 in UTC, `retry_after` in
-    seconds (None: there is nothing to come back for); `decision` and `detail` are what the agent is
-    told of one that has ended.
+    `state` is ``pending``, ``approved`` or how it ended; `deadline` (of the people, or for fetching
+    what they approved) is RFC 3339 in UTC; `retry_after` is in seconds, None where there is nothing
+    to come back for. `decision` and `detail` are what the agent is told of one that has ended.
     """
 
     hold: str
@@ -102,7 +102,8 @@ class Standing:
         """
         deadline = iso(hold.deadline)
         if hold.state is State.SPENDABLE:
-            return cls(hold.id, str(State.APPROVED), deadline, detail=_COME, retry_after=0)
+            until = hold.reviews[-1].time + hold.verdict.patience.remember if hold.reviews else hold.deadline
+            return cls(hold.id, str(State.APPROVED), iso(until), detail=_COME, retry_after=0)
         if not hold.settled or decided is None:
             return cls(hold.id, str(State.PENDING), deadline, retry_after=_COMES_BACK.get(hold.state))
         detail = hold.cause if decided in (Word.DENIED, Word.REFUSED) else ""

@@ -24,7 +24,8 @@ def report_lines(report: Report) -> Iterator[Text]:
         yield Text("no hold has ended" + (f"; {report.waiting} wait" if report.waiting else ""))
         return
     yield Text.assemble(
-        (f"{total.holds} holds", "bold"), safe(f", {_day(report.first)} to {_day(report.last)}, UTC")
+        (f"{total.holds} hold{'s' if total.holds > 1 else ''}", "bold"),
+        safe(f", {_day(report.first)} to {_day(report.last)}, UTC"),
     )
     yield from _remarks(report)
     for title, tallies in (("rule", report.rules), ("agent", report.agents), ("reviewer", report.reviewers)):

@@ -7,6 +7,7 @@ from proxy.about import HOST, Standing
 from proxy.action import Request
 from proxy.decision import Answer, Word
 from proxy.ledger import UnavailableError
+from proxy.records import iso
 
 from .test_waiting import DEFERRED, approve, attempt, deny
 
@@ -55,6 +56,8 @@ async def test_a_deferred_hold_says_when_to_come_back_and_that_it_was_approved(h
     await approve(h, hold)
     said = told(h, hold.id)
     assert (said["state"], said["retry_after"], "decision" in said) == ("approved", 0, False)
+    fetch_by = json.loads(look(h, hold.id).body)["deadline"]
+    assert iso(hold.opened + 60) < fetch_by < iso(hold.opened + 70)  # `remember` from the approval on
     await (await attempt(h)).ends()
     assert told(h, hold.id) == {"state": "approved", "decision": "approved"}
 
