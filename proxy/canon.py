@@ -74,7 +74,7 @@ def read(line: bytes) -> dict[str, object]:
     UnfitError where it is no JSON object, or has a number that is no integer.
     """
     try:
-        value = _DECODE(line.decode())
+        value = _decoded(line.decode())
     except UnicodeDecodeError:
         raise UnfitError("not_utf8", "it is not UTF-8") from None
     except (ValueError, RecursionError):
@@ -82,6 +82,15 @@ def read(line: bytes) -> dict[str, object]:
     if type(value) is not dict:
         raise UnfitError("not_json", "it is not a JSON object")
     return value
+
+
+def _decoded(text: str) -> object:
+    """As `JSONDecoder.decode`, which looks for spaces around the value first: canonical lines have none."""
+    try:
+        value, end = _SCAN(text, 0)
+    except StopIteration:
+        end = -1
+    return value if end == len(text) else _DECODER.decode(text)
 
 
 def _is_plain(line: bytes, value: dict[str, object]) -> bool:
@@ -162,4 +171,5 @@ def _float(_: str) -> NoReturn:
 _ENCODE: Final = json.JSONEncoder(
     sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=False
 ).encode
-_DECODE: Final = json.JSONDecoder(parse_float=_float, parse_constant=_float).decode
+_DECODER: Final = json.JSONDecoder(parse_float=_float, parse_constant=_float)
+_SCAN: Final = _DECODER.scan_once  # type: ignore[attr-defined]

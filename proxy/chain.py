@@ -40,6 +40,7 @@ REQUEST_TAG: Final = b"sluice.ledger.request.v1\0"
 # What the ledger itself adds to the fields of an entry, and bytes enough for all of it.
 RESERVED: Final = frozenset({"seq", "time", "kind", "prev", "nonce", "request", "payload"})
 _ENVELOPE: Final = 512
+_KINDS: Final = 100
 NO_ENTRY: Final = frozenset({"omitted", "exported"})
 """Kinds of lines in an export that are no entries."""
 
@@ -192,6 +193,7 @@ class Links:
         self.first: str | None = None
         self.last: str | None = None
         self._minute = ""
+        self._kinds: set[str] = set()
         self._latest = None if latest is None else stamp(latest)
 
     def entry(self, body: object, *, seq: int | None = None, stored: object = None) -> Mapping[str, object]:
@@ -238,14 +240,23 @@ class Links:
 
     def _envelope(self, at: int, fields: Mapping[str, object]) -> None:
         kind, nonce = fields.get("kind"), fields.get("nonce")
-        if type(kind) is not str or not _KIND.fullmatch(kind) or kind in NO_ENTRY:
+        if type(kind) is not str or (kind not in self._kinds and not self._is_kind(kind)):
             self._found(at, "kind", "the entry has no kind")
         if type(nonce) is not str or not _NONCE.fullmatch(nonce):
             self._found(at, "nonce", "the entry has no nonce")
         for name in ("request", "payload"):
-            value = fields.get(name, "0" * 64)
-            if type(value) is not str or not _HEX.fullmatch(value):
-                self._found(at, "commitment", f"'{name}' is no commitment")
+            if name in fields:
+                value = fields[name]
+                if type(value) is not str or not _HEX.fullmatch(value):
+                    self._found(at, "commitment", f"'{name}' is no commitment")
+
+    def _is_kind(self, kind: str) -> bool:
+        """Looked at once for all entries of a kind."""
+        if not _KIND.fullmatch(kind) or kind in NO_ENTRY:
+            return False
+        if len(self._kinds) < _KINDS:
+            self._kinds.add(kind)
+        return True
 
     def _place(self, at: int, fields: Mapping[str, object]) -> None:
         if at != self.head.seq + 1 or type(fields.get("seq")) is not int:

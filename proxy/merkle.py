@@ -85,6 +85,23 @@ class Tree:
         peaks.append(leaf)
         self.size += 1
 
+    def join(self, after: Tree) -> None:
+        """
+        Grow by the leaves of another tree, of which the frontier is enough.
+
+        ValueError where its first complete subtree does not begin at a multiple of its own size.
+        """
+        for one, peak in after.complete():
+            width = one.end - one.start
+            place, rest = divmod(self.size, width)
+            if rest:
+                raise ValueError(f"no subtree of {width} leaves begins at leaf {self.size}")
+            while place & 1:
+                peak = node(self.peaks.pop(), peak)
+                place >>= 1
+            self.peaks.append(peak)
+            self.size += width
+
     def root(self) -> bytes:
         """The hash that stands for all leaves."""
         if not self.peaks:

@@ -11,6 +11,7 @@ a fork the newest ones agree.
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -174,6 +175,28 @@ class Roots:
         self.tree.add(leaf)
         if self.tree.size == self._next:
             self._compare(time)
+
+    def wanted(self, start: int, end: int) -> Iterator[int]:
+        """The sizes to compare at that are beyond `start` and no more than `end`, smallest first."""
+        named = {
+            size
+            for shelf in self.shelves
+            for size in shelf.sizes[bisect_right(shelf.sizes, start) : bisect_right(shelf.sizes, end)]
+        }
+        return iter(sorted(named))
+
+    def join(self, parts: Iterable[tuple[Tree, str | None]]) -> None:
+        """
+        Go on by a run of entries: the trees over its beginnings at the sizes `wanted`, the last over all.
+
+        Each with the time that the last of its entries names. ValueError where `Tree.join` raises it.
+        """
+        before = self.tree
+        for part, time in parts:
+            self.tree = before.copy()
+            self.tree.join(part)
+            if self.tree.size == self._next:
+                self._compare(time)
 
     def _compare(self, time: str | None) -> None:
         if self.tree.size < self._next:

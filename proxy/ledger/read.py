@@ -128,6 +128,20 @@ def _present(path: Path) -> None:
         raise cannot_open(path, error.strerror or "it cannot be read") from None
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where and how SQLite opens a ledger for reading; `live` says that a proxy writes meanwhile."""
+
+    path: Path
+    how: str
+    live: bool = False
+
+
+def connect(source: Source) -> sqlite3.Connection:
+    """A connection for reading, which whoever asks closes; SluiceError as `reading` raises it."""
+    return _connect(source.path, source.how)
+
+
 def _connect(path: Path, how: str) -> sqlite3.Connection:
     uri = f"{path.resolve().as_uri()}?{how}"
     try:
@@ -147,9 +161,9 @@ def _connect(path: Path, how: str) -> sqlite3.Connection:
 
 
 @contextmanager
-def snapshot(path: Path) -> Iterator[tuple[sqlite3.Connection, bool]]:
+def snapshot(path: Path) -> Iterator[tuple[sqlite3.Connection, Source]]:
     """
-    A connection for verifying, and whether a proxy is writing meanwhile.
+    A connection for verifying, and how others can have one to the very same.
 
     Nothing is written, not even beside the ledger: without a writer it is read as a file that
     cannot change, or from a private copy where a crash has left a log of writes to play.
@@ -158,14 +172,20 @@ def snapshot(path: Path) -> Iterator[tuple[sqlite3.Connection, bool]]:
     with ExitStack() as stack:
         lock = try_share(path)
         if lock is None:
-            how, live = path, True
+            source, how = Source(path, "mode=ro", live=True), "mode=ro"
         else:
             if lock >= 0:
                 stack.callback(os.close, lock)
-            how, live = _still(path, stack), False
-        connection = _connect(how, "mode=ro" if live else "immutable=1" if how is path else "mode=rw")
+            still = _still(path, stack)
+            # The log of writes beside a copy is played by the first who opens it.
+            source, how = (
+                (Source(path, "immutable=1"), "immutable=1")
+                if still is path
+                else (Source(still, "mode=ro"), "mode=rw")
+            )
+        connection = _connect(source.path, how)
         stack.callback(connection.close)
-        yield connection, live
+        yield connection, source
 
 
 def _still(path: Path, stack: ExitStack) -> Path:

@@ -14,16 +14,15 @@ from typing import Final
 
 from proxy.chain import Finding, Findings, Head, Links
 from proxy.errors import Exit, SluiceError, fail
-from proxy.ledger import Fields
 from proxy.ledger.anchors import Place, Roots, judge, shelves
 from proxy.ledger.files import beside, schema_problems
-from proxy.ledger.opening import check_payload, named_key
-from proxy.ledger.read import BROKEN, cannot_open, head, rows, snapshot
-from proxy.ledger.removal import Erased, Pruned, erased_in, pruned_in
+from proxy.ledger.opening import named_key
+from proxy.ledger.read import BROKEN, Source, cannot_open, head, snapshot
 from proxy.ledger.report import Report
 from proxy.ledger.seal import kept, unseal
-from proxy.ledger.story import Story
 from proxy.ledger.verify_export import read_export, vkey_of
+from proxy.ledger.walk import Progress, Walk
+from proxy.ledger.workers import Cores
 from proxy.note import SIGNED, Key, NoteError
 
 __all__ = ["Report", "verify"]
@@ -38,6 +37,9 @@ class Check:
 
     keys: tuple[Key, ...]
     places: tuple[Place, ...]
+    latest: int
+    cores: Cores
+    progress: Progress
     findings: Findings = field(default_factory=Findings)
     roots: Roots = field(default_factory=Roots)
     key: Key | None = None
@@ -91,16 +93,30 @@ class Check:
         )
 
 
-def verify(path: Path, now: float, *, keys: Sequence[Key] = (), against: Sequence[Place] = ()) -> Report:
+def _silent(_: int, __: int) -> None:
+    return None
+
+
+def verify(
+    path: Path,
+    now: float,
+    *,
+    keys: Sequence[Key] = (),
+    against: Sequence[Place] = (),
+    cores: Cores | None = None,
+    progress: Progress = _silent,
+) -> Report:
     """
     Verify a ledger or an exported jsonl; never writes, not even beside it.
 
     `now` is Unix time in seconds. `keys` are those that the verifier had before: the log's own,
-    and those of witnesses. `against` are places that keep checkpoints. What is wrong is in the
-    report; SluiceError (exit 2) only where nothing can be opened, or a newer Sluice has made it.
+    and those of witnesses. `against` are places that keep checkpoints. `cores` are how many
+    processes read a large ledger (None: as many as there are); `progress` is told how far it is.
+    What is wrong is in the report; SluiceError (exit 2) only where nothing can be opened, or a
+    newer Sluice has made it.
     """
-    latest_time = int(now * 1_000_000) + _DAY
-    check = Check(tuple(keys), tuple(against))
+    latest = int(now * 1_000_000) + _DAY
+    check = Check(tuple(keys), tuple(against), latest, cores or Cores(), progress)
     try:
         with path.open("rb") as file:
             start = file.read(len(_MAGIC))
@@ -108,7 +124,7 @@ def verify(path: Path, now: float, *, keys: Sequence[Key] = (), against: Sequenc
                 file.seek(0)
                 check.meet(vkey_of(file))
                 file.seek(0)
-                links = Links(check.findings, latest=latest_time)
+                links = Links(check.findings, latest=latest)
                 check.pruned = read_export(file, links, check.roots)
                 return check.report("export", links)
     except OSError as error:
@@ -120,7 +136,7 @@ def verify(path: Path, now: float, *, keys: Sequence[Key] = (), against: Sequenc
         return _nothing(
             "journal", f"'{journal}' would be played back over the entries; Sluice never leaves one"
         )
-    return _ledger(path, check, Links(check.findings, latest=latest_time))
+    return _ledger(path, check, Links(check.findings, latest=latest))
 
 
 def _nothing(code: str, what: str) -> Report:
@@ -130,14 +146,15 @@ def _nothing(code: str, what: str) -> Report:
 def _ledger(path: Path, check: Check, links: Links) -> Report:
     findings = check.findings
     try:
-        with snapshot(path) as (connection, check.live):
+        with snapshot(path) as (connection, source):
+            check.live = source.live
             _database(path, connection, findings, whole=not check.live)
             check.meet(_named(connection, findings))
             # In one moment: a proxy that writes meanwhile moves both.
             connection.execute("BEGIN")
             end, sealed = head(connection), _kept(connection)
             connection.execute("COMMIT")
-            _entries(connection, end, check, links)
+            _walk(connection, source, end, check, links)
             _sealed(sealed, check, links)
     except (*BROKEN, TypeError, OverflowError) as error:
         findings.add(None, "sqlite", f"SQLite cannot read on: {error}")
@@ -146,6 +163,17 @@ def _ledger(path: Path, check: Check, links: Links) -> Report:
             raise
         findings.add(None, "sqlite", "; ".join(problem.why or problem.what for problem in error.problems))
     return check.report("ledger", links)
+
+
+def _walk(connection: sqlite3.Connection, source: Source, end: Head, check: Check, links: Links) -> None:
+    walk = Walk(connection, end, links, check.roots, check.latest, check.progress)
+    if end.seq + 1 < check.cores.least:
+        walk.entries()
+    else:
+        with check.cores.readers(source) as read_all:
+            walk.spans(read_all, check.cores.run)
+    walk.orphans()
+    check.pruned = walk.pruned
 
 
 def _database(path: Path, connection: sqlite3.Connection, findings: Findings, *, whole: bool) -> None:
@@ -175,45 +203,6 @@ def _named(connection: sqlite3.Connection, findings: Findings) -> Key | None:
 def _kept(connection: sqlite3.Connection) -> tuple[object, object] | None:
     there = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'head'"
     return kept(connection) if connection.execute(there).fetchone()[0] else None
-
-
-def _entries(connection: sqlite3.Connection, end: Head, check: Check, links: Links) -> None:
-    findings = check.findings
-    story, erased = Story(findings), erased_in(connection, end.seq)
-    pruned = pruned_in(connection)
-    for seq, body, stored, salt, data in rows(connection, last=end.seq):
-        if pruned is not None and seq and links.head.seq == 0:
-            _begin_again(pruned, check, links)
-            story.partial = True
-        fields = links.entry(body, seq=seq, stored=stored)
-        check.roots.add(links.head.hash, links.last)
-        check_payload(findings, seq, fields, salt, data, erased)
-        if fields.get("kind") == "started":
-            story.partial = False
-        story.take(seq, fields)
-        _removal(seq, fields, findings)
-    orphans = (
-        "SELECT p.seq FROM payload p LEFT JOIN entry e ON e.seq = p.seq WHERE e.seq IS NULL AND p.seq <= ?"
-    )
-    for (seq,) in connection.execute(orphans, (links.head.seq,)):
-        findings.add(seq, "payload_orphan", "something is kept beside an entry that is not there")
-
-
-def _begin_again(pruned: Pruned, check: Check, links: Links) -> None:
-    """After the genesis of a pruned ledger: go on behind what is gone."""
-    if links.head.hash != pruned.genesis:
-        check.findings.add(0, "genesis", "this is not the genesis that was there when the ledger was pruned")
-    links.head = pruned.head
-    check.roots.begin(pruned.tree)
-    check.pruned = pruned.before - 1
-
-
-def _removal(seq: int, fields: Fields, findings: Findings) -> None:
-    kind = fields.get("kind")
-    if kind == "erased" and not Erased().take(seq, fields):
-        findings.add(seq, "field", "an erasure that does not say what was erased")
-    if kind == "pruned" and ((pruned := Pruned.parse(fields)) is None or pruned.before > seq):
-        findings.add(seq, "field", "a pruning that does not say what was pruned")
 
 
 def _sealed(row: tuple[object, object] | None, check: Check, links: Links) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from ledgers import NOW, Clock, codes, decided, fill, put_back, said, story, tamper
+from ledgers import NOW, Clock, codes, decided, fill, put_back, said, story, tamper, verified
 from test_ledger_verify import ATTACKS, append, field, rewrite
 
 from proxy import chain
@@ -26,7 +26,6 @@ from proxy.ledger.anchors import Compared
 from proxy.ledger.report import Report
 from proxy.ledger.seal import WRITE, Seal, origin, read_key, seal
 from proxy.ledger.sqlite import SqliteLedger
-from proxy.ledger.verify import verify
 from proxy.merkle import Tree
 from proxy.note import Key, Signer
 from proxy.witness.files import FilePlace, FileWitness
@@ -52,7 +51,7 @@ class Kit:
     def report(self, level: str) -> Report:
         keys = [] if level == "chain" else [self.vkey]
         against = [FilePlace(self.notes)] if level == "anchored" else []
-        return verify(self.path, NOW + 3600, keys=keys, against=against)
+        return verified(self.path, NOW + 3600, keys=keys, against=against)
 
 
 @pytest.fixture(scope="module")
@@ -333,10 +332,10 @@ def test_what_the_chain_shows_is_shown_at_every_level(kit: Kit, name: str) -> No
 
 
 def test_checkpoints_alone_pin_the_key_too(kit: Kit) -> None:
-    report = verify(kit.path, NOW + 3600, against=[FilePlace(kit.notes)])
+    report = verified(kit.path, NOW + 3600, against=[FilePlace(kit.notes)])
     assert (report.level, report.pinned) == ("anchored", False)
     new_ledger_own_key(kit)
-    assert codes(verify(kit.path, NOW + 3600, against=[FilePlace(kit.notes)])) == {"anchor_none"}
+    assert codes(verified(kit.path, NOW + 3600, against=[FilePlace(kit.notes)])) == {"anchor_none"}
 
 
 def test_a_finding_names_the_entries_that_are_affected(kit: Kit) -> None:
@@ -362,7 +361,7 @@ def test_after_a_fork_that_was_witnessed_too_the_older_checkpoints_still_tell(
     (note,) = connection.execute("SELECT note FROM head").fetchone()
     connection.close()
     FileWitness(notes).append([note])
-    report = verify(kit.path, NOW + 3600, keys=[kit.vkey], against=[FilePlace(notes)])
+    report = verified(kit.path, NOW + 3600, keys=[kit.vkey], against=[FilePlace(notes)])
     assert codes(report) == {"anchor_root"}
 
 
@@ -373,15 +372,15 @@ def test_an_export_is_anchored_as_its_ledger_is(kit: Kit, tmp_path: Path) -> Non
     for wanted in (Filter(), Filter(kinds=frozenset({"held"}))):
         out = tmp_path / "out.jsonl"
         export_to(kit.path, out, "jsonl", wanted)
-        report = verify(out, NOW + 3600, keys=[kit.vkey], against=[FilePlace(kit.notes)])
+        report = verified(out, NOW + 3600, keys=[kit.vkey], against=[FilePlace(kit.notes)])
         assert (report.level, report.findings) == ("anchored", ())
         assert report.root == kit.report("chain").root
     other = Signer("sluice/other", Ed25519PrivateKey.generate()).key
-    assert "key" in codes(verify(out, NOW + 3600, keys=[other]))
+    assert "key" in codes(verified(out, NOW + 3600, keys=[other]))
     roll_back(kit)
     export_to(kit.path, out, "jsonl")
-    assert verify(out, NOW + 3600, keys=[kit.vkey]).ok
-    report = verify(out, NOW + 3600, keys=[kit.vkey], against=[FilePlace(kit.notes)])
+    assert verified(out, NOW + 3600, keys=[kit.vkey]).ok
+    report = verified(out, NOW + 3600, keys=[kit.vkey], against=[FilePlace(kit.notes)])
     assert codes(report) == {"anchor_cut"}
 
 
@@ -393,7 +392,7 @@ def test_a_place_that_keeps_nothing_of_this_ledger_is_no_reason_to_trust_it(
     kit: Kit, tmp_path: Path, content: bytes, code: str
 ) -> None:
     (tmp_path / "notes").write_bytes(content)
-    report = verify(kit.path, NOW + 3600, keys=[kit.vkey], against=[FilePlace(tmp_path / "notes")])
+    report = verified(kit.path, NOW + 3600, keys=[kit.vkey], against=[FilePlace(tmp_path / "notes")])
     assert codes(report) == {code}
 
 
@@ -402,9 +401,9 @@ def test_a_checkpoint_without_a_signature_that_holds_anchors_nothing(kit: Kit, t
     note = kit.anchored.note
     forged = note[:-10] + b"AAAAAAAA=\n"
     (tmp_path / "notes").write_bytes(forged)
-    report = verify(kit.path, NOW + 3600, keys=[kit.vkey], against=[FilePlace(tmp_path / "notes")])
+    report = verified(kit.path, NOW + 3600, keys=[kit.vkey], against=[FilePlace(tmp_path / "notes")])
     assert not report.ok
     (tmp_path / "notes").write_bytes(b"garbage\n" + note[:60] + b"\n\n" + note)
-    report = verify(kit.path, NOW + 3600, keys=[kit.vkey], against=[FilePlace(tmp_path / "notes")])
+    report = verified(kit.path, NOW + 3600, keys=[kit.vkey], against=[FilePlace(tmp_path / "notes")])
     assert report.level == "anchored"
     assert report.places[0].unreadable >= 1

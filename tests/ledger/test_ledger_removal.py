@@ -6,7 +6,20 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from ledgers import DIGEST, NOW, Clock, codes, completed, decided, fill, put_back, said, tamper, until
+from ledgers import (
+    DIGEST,
+    NOW,
+    Clock,
+    codes,
+    completed,
+    decided,
+    fill,
+    put_back,
+    said,
+    tamper,
+    until,
+    verified,
+)
 
 from proxy.chain import digest
 from proxy.errors import Exit, SluiceError
@@ -17,7 +30,6 @@ from proxy.ledger.removal import erasures
 from proxy.ledger.retention import erase, expire, prune
 from proxy.ledger.seal import KEY
 from proxy.ledger.sqlite import SqliteLedger
-from proxy.ledger.verify import verify
 from proxy.note import Key
 
 CANARY = b"the secret of a customer, 4f1c9a"
@@ -34,7 +46,7 @@ def held(hold: str, payload: bytes = CANARY * 20) -> Draft:
 
 
 def report(path: Path):  # type: ignore[no-untyped-def]
-    return verify(path, NOW + 90 * 86_400, keys=[Key.parse(str(said(path)[0]["vkey"]))])
+    return verified(path, NOW + 90 * 86_400, keys=[Key.parse(str(said(path)[0]["vkey"]))])
 
 
 def found(path: Path) -> bool:
@@ -144,7 +156,7 @@ async def test_an_erasure_that_does_not_say_what_was_erased_is_found(path: Path,
     connection = tamper(path)
     append("erased", **fields)(connection)
     put_back(connection)
-    assert "field" in codes(verify(path, NOW + 3600))
+    assert "field" in codes(verified(path, NOW + 3600))
 
 
 async def test_payloads_expire_while_the_gate_runs_and_a_reader_is_not_in_the_way_for_long(
@@ -190,7 +202,7 @@ async def test_what_was_pruned_is_in_its_archive_and_both_verify(path: Path, tmp
     checked = report(path)
     assert (checked.findings, checked.level, checked.pruned) == ((), "signed", 19)
     assert "19 entries were pruned" in checked.limits
-    archive = verify(archived, NOW + 3600)
+    archive = verified(archived, NOW + 3600)
     assert archive.ok
     assert archive.entries == 20
     await fill(path, 3, clock=Clock(NOW + 120))
@@ -210,14 +222,14 @@ async def test_a_pruned_ledger_is_pruned_again_exported_and_anchored(path: Path,
         await prune(
             path, before, tmp_path / f"{at}.jsonl", key=path.with_name(KEY), clock=Clock(NOW + 60 * at)
         )
-        assert verify(tmp_path / f"{at}.jsonl", NOW + 3600).findings == ()
+        assert verified(tmp_path / f"{at}.jsonl", NOW + 3600).findings == ()
     against = [FilePlace(witness.path)]
-    checked = verify(path, NOW + 3600, against=against)
+    checked = verified(path, NOW + 3600, against=against)
     assert (checked.findings, checked.level, checked.pruned) == ((), "anchored", 24)
     for wanted in (Filter(), Filter(kinds=frozenset({"note"}))):
         out = tmp_path / "out.jsonl"
         export_to(path, out, "jsonl", wanted)
-        exported = verify(out, NOW + 3600, against=against)
+        exported = verified(out, NOW + 3600, against=against)
         assert (exported.findings, exported.level, exported.pruned) == ((), "anchored", 24)
     ledger, _ = await SqliteLedger.open(path, against=against, clock=Clock(NOW + 600))
     await ledger.close()
@@ -255,7 +267,7 @@ async def test_entries_taken_off_the_beginning_are_not_passed_off_as_pruned(
     connection.execute("DELETE FROM entry WHERE seq > 0 AND seq < 10")
     connection.execute("DELETE FROM payload WHERE seq < 10")
     put_back(connection)
-    assert {"seq", "prev"} <= codes(verify(path, NOW + 3600))
+    assert {"seq", "prev"} <= codes(verified(path, NOW + 3600))
     await fill(tmp_path / "whole.db", 12)
     out = tmp_path / "out.jsonl"
     export_to(tmp_path / "whole.db", out, "jsonl")
@@ -272,4 +284,4 @@ async def test_entries_taken_off_the_beginning_are_not_passed_off_as_pruned(
     )
     forged = canonical({**gone.fields, "kind": "omitted"}) + b"\n"
     out.write_bytes(b"".join([lines[0], forged, *lines[10:]]))
-    assert codes(verify(out, NOW + 3600)) == {"omitted"}
+    assert codes(verified(out, NOW + 3600)) == {"omitted"}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from ledgers import NOW, Clock, checked, codes, completed, decided, fill, said, tamper
+from ledgers import NOW, Clock, checked, codes, completed, decided, fill, said, tamper, verified
 from test_ledger_faults import path as path
 
 from proxy.errors import SluiceError
@@ -16,7 +16,6 @@ from proxy.ledger import Draft
 from proxy.ledger.read import hashes, reading
 from proxy.ledger.seal import kept, make_key, read_key, seal, unseal
 from proxy.ledger.sqlite import SqliteLedger
-from proxy.ledger.verify import verify
 from proxy.merkle import Tree
 from proxy.note import Checkpoint, Key, NoteError, Signer, open_note
 
@@ -48,7 +47,7 @@ async def test_a_pinned_key_reaches_the_level_signed_and_the_key_in_the_file_doe
     assert said(path)[0]["vkey"] == ledger.vkey
     assert (checked(path).level, checked(path).sealed) == ("chain", True)
     assert "pin the key" in checked(path).limits
-    report = verify(path, NOW + 3600, keys=[Key.parse(ledger.vkey)])
+    report = verified(path, NOW + 3600, keys=[Key.parse(ledger.vkey)])
     assert (report.level, report.findings) == ("signed", ())
     assert "an older copy" in report.limits
 
@@ -58,7 +57,7 @@ async def test_another_key_than_the_pinned_one_never_passes(path: Path) -> None:
     ledger = str(said(path)[0]["ledger"])
     for name in (f"sluice/{ledger}", "sluice/other"):
         other = Signer(name, Ed25519PrivateKey.generate()).key
-        assert codes(verify(path, NOW + 3600, keys=[other])) == {"key", "head_signature"}
+        assert codes(verified(path, NOW + 3600, keys=[other])) == {"key", "head_signature"}
 
 
 async def test_the_log_key_is_made_once_and_is_ours_alone(path: Path) -> None:
@@ -180,4 +179,4 @@ async def test_what_an_error_left_in_doubt_is_covered_by_the_next_head(path: Pat
     await ledger.queue(Draft("note", {}))
     assert ledger.seal.tree.size == size + 1
     await ledger.close()
-    assert verify(path, NOW + 3600, keys=[Key.parse(ledger.vkey)]).level == "signed"
+    assert verified(path, NOW + 3600, keys=[Key.parse(ledger.vkey)]).level == "signed"

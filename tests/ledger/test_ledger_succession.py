@@ -8,14 +8,13 @@ import stat
 from pathlib import Path
 
 import pytest
-from ledgers import NOW, Clock, decided, fill, said
+from ledgers import NOW, Clock, decided, fill, said, verified
 
 from proxy.errors import Exit, SluiceError
 from proxy.ledger.anchors import Place
 from proxy.ledger.seal import KEY
 from proxy.ledger.sqlite import SqliteLedger
 from proxy.ledger.succession import accept_loss
-from proxy.ledger.verify import verify
 from proxy.note import Key
 from proxy.witness.files import FileWitness
 
@@ -58,7 +57,7 @@ async def refused(path: Path, witness: FileWitness, fix: str = "accept-loss") ->
 async def test_a_ledger_that_its_witness_agrees_with_goes_on(path: Path, witness: FileWitness) -> None:
     await run(path, witness, NOW)
     await run(path, witness, NOW + 60)
-    report = verify(path, NOW + 3600, against=_places(witness))
+    report = verified(path, NOW + 3600, against=_places(witness))
     assert (report.level, report.anchor.size if report.anchor else 0) == ("anchored", report.entries)
 
 
@@ -103,7 +102,7 @@ async def test_a_witness_that_several_gates_share_stops_none_of_them(
     await run(other / "ledger.db", witness, NOW)
     await run(path, witness, NOW)
     await run(other / "ledger.db", witness, NOW + 60)
-    report = verify(path, NOW + 3600, against=_places(witness))
+    report = verified(path, NOW + 3600, against=_places(witness))
     assert report.level == "anchored"
     assert len(report.places[0].others) == 1
 
@@ -130,7 +129,7 @@ async def test_a_loss_that_was_accepted_begins_a_ledger_that_names_the_old_one(
     assert genesis["lineage"] == [before.name]
     assert str(key) == ledger.vkey != old.vkey
     assert Key.parse(ledger.vkey).public == before.public
-    report = verify(path, NOW + 3600, keys=[key], against=_places(witness))
+    report = verified(path, NOW + 3600, keys=[key], against=_places(witness))
     assert (report.level, report.places[0].others) == ("anchored", ((before.name, 20),))
 
 

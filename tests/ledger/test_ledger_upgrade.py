@@ -7,13 +7,12 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from ledgers import NOW, Clock, checked, codes, decided, fill, kinds, said
+from ledgers import NOW, Clock, checked, codes, decided, fill, kinds, said, verified
 
 from proxy.errors import Exit, SluiceError
 from proxy.ledger.files import version_of
 from proxy.ledger.read import reading
 from proxy.ledger.sqlite import SqliteLedger
-from proxy.ledger.verify import verify
 from proxy.note import Key
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -31,7 +30,7 @@ def old(tmp_path: Path) -> Path:
 def test_a_ledger_of_version_1_is_read_and_verified_as_it_is(old: Path) -> None:
     report = checked(old)
     assert (report.ok, report.level, report.entries, report.vkey) == (True, "chain", 17, None)
-    assert verify(FIXTURES / "version1.jsonl", NOW + 3600).ok
+    assert verified(FIXTURES / "version1.jsonl", NOW + 3600).ok
     assert len(kinds(old)) == 17
 
 
@@ -48,7 +47,7 @@ async def test_a_ledger_of_version_1_is_upgraded_once_and_says_so(old: Path) -> 
     assert upgraded["vkey"] == ledger.vkey
     with reading(old) as connection:
         assert version_of(connection) == 2
-    report = verify(old, NOW + 3600, keys=[Key.parse(ledger.vkey)])
+    report = verified(old, NOW + 3600, keys=[Key.parse(ledger.vkey)])
     assert (report.findings, report.level) == ((), "signed")
     await fill(old, 2, clock=Clock(NOW + 120))
     assert kinds(old).count("upgraded") == 1

@@ -12,14 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ledgers import NOW, Clock, checked, codes, decided, fill, held, put_back, said, tamper
+from ledgers import NOW, Clock, checked, codes, decided, fill, held, put_back, said, tamper, verified
 
 from proxy import chain
 from proxy.errors import Exit, SluiceError
 from proxy.ledger.export import export_to
 from proxy.ledger.read import Filter
 from proxy.ledger.sqlite import SqliteLedger
-from proxy.ledger.verify import verify
 
 type Harm = Callable[[sqlite3.Connection], None]
 
@@ -376,10 +375,10 @@ def lines_of(path: Path, wanted: Filter | None = None) -> list[bytes]:
     return out.read_bytes().splitlines(keepends=True)
 
 
-def verified(path: Path, lines: list[bytes]) -> set[str]:
+def codes_of(path: Path, lines: list[bytes]) -> set[str]:
     out = path.with_name("out.jsonl")
     out.write_bytes(b"".join(lines))
-    return codes(verify(out, NOW + 3600))
+    return codes(verified(out, NOW + 3600))
 
 
 def sealed(line: bytes, **new: object) -> bytes:
@@ -389,7 +388,7 @@ def sealed(line: bytes, **new: object) -> bytes:
 
 def test_an_export_verifies_by_itself_and_by_the_rule_it_states(path: Path) -> None:
     lines = lines_of(path)
-    assert verified(path, lines) == set()
+    assert codes_of(path, lines) == set()
     previous = "0" * 64
     for number, line in enumerate(lines[:-1]):
         fields = json.loads(line)
@@ -416,8 +415,8 @@ def test_an_export_verifies_by_itself_and_by_the_rule_it_states(path: Path) -> N
 )
 def test_a_filtered_export_closes_the_chain_over_what_it_leaves_out(path: Path, wanted: Filter) -> None:
     lines = lines_of(path, wanted)
-    assert verified(path, lines) == set()
-    report = verify(path.with_name("out.jsonl"), NOW + 3600)
+    assert codes_of(path, lines) == set()
+    report = verified(path.with_name("out.jsonl"), NOW + 3600)
     whole = checked(path)
     assert (report.entries, report.head) == (whole.entries, whole.head)
     assert report.omitted == whole.entries - sum(b'"prev"' in line for line in lines)
@@ -490,7 +489,7 @@ EXPORT_ATTACKS: dict[str, tuple[Callable[[list[bytes]], list[bytes]], str]] = {
 @pytest.mark.parametrize("name", EXPORT_ATTACKS)
 def test_an_attack_on_an_export_is_found(path: Path, name: str) -> None:
     attack, code = EXPORT_ATTACKS[name]
-    assert code in verified(path, attack(lines_of(path)))
+    assert code in codes_of(path, attack(lines_of(path)))
 
 
 @pytest.mark.parametrize(
@@ -508,13 +507,13 @@ def test_an_attack_on_an_export_is_found(path: Path, name: str) -> None:
 )
 def test_a_run_left_out_is_written_in_one_way(path: Path, omitted: bytes) -> None:
     lines = lines_of(path)
-    assert verified(path, [*lines[:5], omitted + b"\n", *lines[6:]]) & {
+    assert codes_of(path, [*lines[:5], omitted + b"\n", *lines[6:]]) & {
         "omitted",
         "not_canonical",
         "not_json",
         "kind",
     }
-    assert verified(path, [*lines[:5], omitted]) & {"omitted", "not_canonical", "cut"}
+    assert codes_of(path, [*lines[:5], omitted]) & {"omitted", "not_canonical", "cut"}
 
 
 def test_a_run_of_any_length_is_one_line_and_is_read_in_pieces(path: Path) -> None:
@@ -523,9 +522,9 @@ def test_a_run_of_any_length_is_one_line_and_is_read_in_pieces(path: Path) -> No
     assert len(lines) == 3
     body = b'{"hashes":["' + '","'.join(hashes).encode() + b'"],"kind":"omitted"}\n'
     ended = sealed(lines[2], head=hashes[-1], count=5_001)
-    assert verified(path, [lines[0], body, ended]) == set()
-    assert verified(path, [lines[0], body, body, ended]) == {"count"}
+    assert codes_of(path, [lines[0], body, ended]) == set()
+    assert codes_of(path, [lines[0], body, body, ended]) == {"count"}
 
 
 def test_a_file_of_one_endless_line_is_read_with_bounds(path: Path) -> None:
-    assert "too_long" in verified(path, [b"{" + b"x" * 3_000_000])
+    assert "too_long" in codes_of(path, [b"{" + b"x" * 3_000_000])

@@ -1,0 +1,126 @@
+"""
+Other processes that read runs of entries, one on each core.
+
+Each is a Python of its own, started from nothing but where our packages lie (neither the folder
+one is in nor the environment's paths count), and is told and tells in lines of JSON. It reads as
+every reader does and writes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from proxy.ledger.read import Source, connect
+from proxy.ledger.span import Span, Task, read_span
+from proxy.ledger.walk import Reader
+
+_START: Final = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+    "from proxy.ledger.workers import work; work(*sys.argv[2:])"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Cores:
+    """
+    How a ledger is split: `count` processes read runs of `run` entries each, from `least` entries on.
+
+    `run` is a power of two. With one process this one reads the runs.
+    """
+
+    count: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
+    run: int = 16_384
+    least: int = 50_000
+
+    @contextmanager
+    def readers(self, source: Source) -> Iterator[Reader]:
+        """What reads the runs of one ledger, for as long as the block runs."""
+        if self.count > 1:
+            with _processes(source, self.count) as processes:
+                yield Workers(processes)
+        else:
+            with closing(connect(source)) as connection:
+                yield lambda tasks: ((task, read_span(connection, task)) for task in tasks)
+
+
+def work(path: str, how: str) -> None:
+    """What such a process does: a line for each line, ``null`` for a run that is no span."""
+    with closing(connect(Source(Path(path), how))) as connection:
+        for line in sys.stdin.buffer:
+            span = read_span(connection, Task.decode(line))
+            sys.stdout.buffer.write(b"null\n" if span is None else span.encode())
+            sys.stdout.buffer.flush()
+
+
+@contextmanager
+def _processes(source: Source, count: int) -> Iterator[list[subprocess.Popen[bytes]]]:
+    with ExitStack() as stack:
+        started = []
+        for _ in range(count):
+            process = subprocess.Popen(
+                [sys.executable, "-I", "-c", _START, json.dumps(sys.path), str(source.path), source.how],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+            )
+            stack.callback(_end, process)
+            started.append(process)
+        yield started
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+    for pipe in (process.stdin, process.stdout):
+        with suppress(BrokenPipeError):  # a task that it was told after it had ended
+            if pipe is not None:
+                pipe.close()
+
+
+class Workers:
+    """Processes that each read one run at a time."""
+
+    def __init__(self, processes: Sequence[subprocess.Popen[bytes]]) -> None:
+        self._processes = processes
+
+    def __call__(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, Span | None]]:
+        """
+        What each task gave, in order, None where it is no span.
+
+        None too for what a process did not tell because it has ended: that is read by whoever asked.
+        """
+        given = iter(tasks)
+        # A process is told the next task when it has told of the last: neither waits to be read.
+        under_way = deque((process, task) for process, task in zip(self._processes, given, strict=False))
+        for process, task in under_way:
+            _tell(process, task)
+        while under_way:
+            process, task = under_way.popleft()
+            span = _told(process)
+            if (following := next(given, None)) is not None:
+                _tell(process, following)
+                under_way.append((process, following))
+            yield task, span
+
+
+def _tell(process: subprocess.Popen[bytes], task: Task) -> None:
+    assert process.stdin is not None
+    try:
+        process.stdin.write(task.encode())
+        process.stdin.flush()
+    except BrokenPipeError:
+        return  # it has ended: its answer is None
+
+
+def _told(process: subprocess.Popen[bytes]) -> Span | None:
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    return Span.decode(line) if line.endswith(b"\n") else None

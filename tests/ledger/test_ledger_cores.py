@@ -1,0 +1,180 @@
+"""A large ledger is read on all cores, and what is said of it is the same."""
+
+from __future__ import annotations
+
+import random
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from ledgers import NOW, Clock, completed, decided, fill, held, put_back, reviewed, tamper, verified
+
+from proxy.chain import Findings
+from proxy.ledger import Draft
+from proxy.ledger.quiet import Quiet
+from proxy.ledger.span import Span, Task
+from proxy.ledger.sqlite import SqliteLedger
+from proxy.ledger.story import Story
+from proxy.ledger.verify import verify
+from proxy.ledger.workers import Cores
+from proxy.merkle import Tree
+
+
+@pytest.fixture
+async def path(tmp_path: Path) -> Path:
+    tmp_path.chmod(0o700)
+    await fill(tmp_path / "ledger.db", 60)
+    return tmp_path / "ledger.db"
+
+
+TWO = Cores(2, run=16, least=0)
+
+
+def test_two_processes_say_what_one_says(path: Path) -> None:
+    told: list[tuple[int, int]] = []
+
+    report = verify(path, NOW + 3600, cores=TWO, progress=lambda *done: told.append(done))
+
+    assert report.ok and report == verify(path, NOW + 3600, cores=Cores(1))
+    assert told == sorted(told) and told[-1] == (report.entries, report.entries) and len(told) > 3
+
+
+def test_two_processes_find_what_one_finds(path: Path) -> None:
+    connection = tamper(path)
+    connection.execute("UPDATE payload SET data = x'00' WHERE seq = (SELECT max(seq) FROM payload)")
+    connection.execute("DELETE FROM entry WHERE seq = 40")
+    put_back(connection)
+
+    report = verify(path, NOW + 3600, cores=TWO)
+
+    assert report == verify(path, NOW + 3600, cores=Cores(1))
+    assert report.findings[0].seq == 41 and "payload" in {finding.code for finding in report.findings}
+
+
+def test_two_processes_read_a_ledger_that_a_crash_has_left(path: Path, tmp_path: Path) -> None:
+    log = path.with_name("ledger.db-wal")
+    connection = tamper(path)  # its log of writes is there until it is closed
+    connection.execute("UPDATE entry SET hash = zeroblob(32) WHERE seq = 50")
+    crashed = tmp_path / "crashed"
+    crashed.mkdir(mode=0o700)
+    for file in (path, log):
+        (crashed / file.name).write_bytes(file.read_bytes())
+        (crashed / file.name).chmod(0o600)
+    connection.close()
+
+    report = verify(crashed / path.name, NOW + 3600, cores=TWO)
+
+    assert report == verify(crashed / path.name, NOW + 3600, cores=Cores(1))
+    assert {finding.code for finding in report.findings} >= {"hash", "schema"}
+
+
+def test_what_a_process_that_has_ended_did_not_tell_is_read_here(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/true")
+    assert verify(path, NOW + 3600, cores=TWO) == verify(path, NOW + 3600, cores=Cores(1))
+
+
+async def test_a_run_ends_anywhere_in_the_story_of_a_request(tmp_path: Path) -> None:
+    """Requests that overlap, holds, restarts: runs of 8 cut through all of it."""
+    tmp_path.chmod(0o700)
+    path, chance = tmp_path / "ledger.db", random.Random(3)
+    for run in range(3):
+        ledger, _ = await SqliteLedger.open(path, clock=Clock(NOW + 60 * run))
+        waiting: list[Draft] = []
+        for number in range(60):
+            id = f"{run}-{number}"
+            if number % 7 == 0:
+                ledger.note(held(id))
+                ledger.note(reviewed(id))
+                ledger.note(decided(id, "approved", hold=id, by="reviewer"))
+            elif number % 5 == 0:
+                ledger.note(decided(id, "refused"))
+                continue
+            else:
+                ledger.note(decided(id))
+            waiting.append(completed(id))
+            if chance.random() < 0.4:
+                chance.shuffle(waiting)
+                while waiting and chance.random() < 0.8:
+                    ledger.note(waiting.pop())
+        await ledger.close()
+
+    report = verified(path, NOW + 3600)
+
+    assert report.ok, report.findings
+
+
+words = st.sampled_from(["allowed", "watched", "approved", "refused", "pending", "denied"])
+ids = st.sampled_from("abc")
+told = st.one_of(
+    st.builds(lambda id, word: {"kind": "decided", "id": id, "decision": word, "by": "rule"}, ids, words),
+    st.builds(lambda id: {"kind": "decided", "id": id, "decision": "allowed", "by": "nobody"}, ids),
+    st.builds(
+        lambda id: {"kind": "decided", "id": id, "hold": id, "decision": "approved", "by": "reviewer"}, ids
+    ),
+    st.builds(lambda id: {"kind": "held", "id": id, "hold": id}, ids),
+    st.builds(lambda id: {"kind": "reviewed", "hold": id}, ids),
+    st.builds(lambda id, kind: {"kind": kind, "id": id}, ids, st.sampled_from(["completed", "failed"])),
+    st.just({"kind": "completed"}),
+    st.just({"kind": "started"}),
+    st.just({"kind": "recovered", "in_doubt": 1}),
+)
+
+
+ALLOWED = {"kind": "decided", "id": "a", "decision": "allowed", "by": "rule"}
+
+
+@settings(max_examples=500)
+@example([], [ALLOWED, ALLOWED, {"kind": "completed", "id": "a"}])
+@example([], [ALLOWED, {"kind": "started"}, {"kind": "completed", "id": "a"}])
+@given(st.lists(told, max_size=4), st.lists(told, max_size=12))
+def test_what_is_quiet_changes_no_story(
+    before: list[dict[str, object]], run: list[dict[str, object]]
+) -> None:
+    whole, part, quiet = Story(Findings()), Story(Findings()), Quiet()
+    for seq, fields in enumerate(before):
+        whole.take(seq, fields)
+        part.take(seq, fields)
+    for seq, fields in enumerate(run, len(before)):
+        quiet.take(seq, fields)
+    if not quiet.end() or not quiet.ids.isdisjoint(part.running):
+        return  # then the run is read entry by entry
+
+    for seq, fields in enumerate(run, len(before)):
+        whole.take(seq, fields)
+        if seq in quiet.loose:
+            part.take(seq, fields)
+
+    assert part.findings.kept == whole.findings.kept
+    assert (part.holds, part.running, part.doubt) == (whole.holds, whole.running, whole.doubt)
+
+
+@given(st.integers(0, 40), st.integers(0, 5), st.integers(0, 32))
+def test_a_tree_grows_by_another_as_by_its_leaves(start: int, level: int, count: int) -> None:
+    start, count = start << level, min(count, 1 << level)
+    tree, part, one_by_one = Tree(), Tree(), Tree()
+    for at in range(start + count):
+        leaf = at.to_bytes(32)
+        one_by_one.add(leaf)
+        (tree if at < start else part).add(leaf)
+
+    tree.join(part)
+
+    assert (tree.size, tree.peaks) == (one_by_one.size, one_by_one.peaks)
+
+
+def test_a_tree_is_joined_only_where_its_subtrees_begin() -> None:
+    tree, part = Tree(1, [bytes(32)]), Tree(2, [bytes(32)])
+    with pytest.raises(ValueError, match="no subtree of 2"):
+        tree.join(part)
+
+
+def test_a_task_and_a_span_are_lines() -> None:
+    task = Task(0, 8, 3, (5, 6), (1, 4), 99)
+    span = Span(0, 8, "ab", "cd", "b", "e", False, ((8, ("ef",), "t"),), (3,), frozenset({"x"}))
+    assert Task.decode(task.encode()) == task
+    assert Span.decode(span.encode()) == span
+    assert Span.decode(b"null\n") is None
