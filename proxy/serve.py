@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from proxy import __version__
+from proxy import __version__, editor
 from proxy.admission import Admission, Rules
 from proxy.approvals import Approvals
 from proxy.awsmodels import models
@@ -131,6 +131,7 @@ async def running(config: Config) -> AsyncIterator[Running]:
     """
     group = _group(config.review_group)
     prepare(config.state, group=group)
+    editor.sweep(config.state)
     policy = load(config.policy)
     reviewers = load_reviewers(config_folder(os.environ) / "reviewers.yaml")
     async with AsyncExitStack() as stack:

@@ -22,6 +22,7 @@ FLOORS = (
     {"render", "approvals", "witness"},
     {"admission", "reload", "enrolment"},
     {"desk", "granted", "gate", "control", "editor", "keyring"},
+    {"correct"},
     {"console"},
     {"serve", "paths", "evidence"},
     {"childenv", "childgate", "command", "run", "doctor", "demo"},

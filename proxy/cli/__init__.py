@@ -62,6 +62,10 @@ def _run(arguments: argparse.Namespace, words: list[str]) -> int:
             from proxy.cli import budgeting
 
             return budgeting.VERBS[arguments.verb](arguments)
+        case "edit":
+            from proxy.cli import editing
+
+            return editing.VERBS[arguments.verb](arguments)
         case "completion":
             import shtab
 

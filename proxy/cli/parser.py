@@ -172,7 +172,11 @@ def _deciding(verbs: Verbs) -> None:
     show = _verb(verbs, "show", "one hold, whole", state=True, json=True)
     show.add_argument("id", metavar="ID", help="any unique prefix of the hold's id")
     answers = [review]
-    for name, help in (("approve", "release a hold"), ("deny", "refuse a hold, with a reason for the agent")):
+    for name, help in (
+        ("approve", "release a hold"),
+        ("deny", "refuse a hold, with a reason for the agent"),
+        ("edit", "correct a request in your editor ($VISUAL, $EDITOR), and release it once confirmed"),
+    ):
         answer = _verb(verbs, name, help, state=True, json=True)
         answer.add_argument("id", metavar="ID", help="any unique prefix of the hold's id")
         answer.add_argument(

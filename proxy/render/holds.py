@@ -12,6 +12,7 @@ from typing import Final
 
 from rich.text import Text
 
+from proxy.render.edits import difference_lines, edit_rows, whole_difference
 from proxy.render.text import is_punycode, lines, safe, url_parts, url_text
 from proxy.wire import HoldView, ReviewView
 
@@ -83,6 +84,7 @@ def holds_lines(views: Sequence[HoldView], now: float) -> Iterator[Text]:
 
 def in_short(view: HoldView, now: float) -> Iterator[Row]:
     """What a reviewer needs to decide, row by row."""
+    yield from edit_rows(view)
     yield "wants", plain_line(view)
     if view.state != "pending":
         yield "", ended_text(view)
@@ -113,6 +115,7 @@ def in_short(view: HoldView, now: float) -> Iterator[Row]:
 
 def in_full(view: HoldView, limit: int | None = None) -> Iterator[Text]:
     """The request as it would leave: line, headers, `limit` characters of body; what is left out is said."""
+    yield from whole_difference(view)
     yield Text.assemble(safe(view.method, "bold"), " ", url_text(view.url))
     for name, value in view.headers:
         yield Text.assemble(safe(name, "cyan"), ": ", safe(value))
@@ -125,6 +128,19 @@ def in_full(view: HoldView, limit: int | None = None) -> Iterator[Text]:
         yield Text(f"[{rest}]", "bold yellow")
     if view.body_note:
         yield Text.assemble(("[", "bold yellow"), safe(view.body_note, "bold yellow"), ("]", "bold yellow"))
+
+
+def preview_lines(view: HoldView) -> Iterator[Text]:
+    """An edit before it is confirmed: the difference, what it amounts to, and what it needs."""
+    yield Text()
+    yield from difference_lines(view.difference)
+    yield Text()
+    yield Text.assemble(f"hold {short_id(view)}, edited: ", plain_line(view))
+    if view.state != "pending":
+        yield Text("it is sent once you confirm it")
+        return
+    of = f" of {' or '.join(view.reviewers)}" if view.reviewers else ""
+    yield safe(f"rule '{view.rule}' then needs {view.approvals_needed} more{of}: {view.why}", "yellow")
 
 
 def hold_lines(view: HoldView, now: float) -> Iterator[Text]:
