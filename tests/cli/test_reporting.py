@@ -1,5 +1,7 @@
 """`sluice report`: how people have decided, from a ledger."""
 
+import asyncio
+import shutil
 from pathlib import Path
 
 import pytest
@@ -7,7 +9,8 @@ from commands import sluice
 from recording import post, record
 
 from proxy.cli.parser import build
-from proxy.ledger import read
+from proxy.ledger import Draft, read
+from proxy.ledger.sqlite import SqliteLedger
 from proxy.render import report_lines
 from proxy.report import Report
 
@@ -97,6 +100,17 @@ def test_it_says_where_a_pruned_ledger_begins(ledger: Path) -> None:
     done = sluice("report", ledger, at=ledger.parent)
     assert (done.status, f"entries before {cut} were pruned" in done.err) == (0, True)
     assert done.out.startswith("2 holds")
+
+
+async def test_it_reads_what_a_gate_left_that_was_killed(tmp_path: Path) -> None:
+    (tmp_path / "killed").mkdir()
+    ledger, _ = await SqliteLedger.open(tmp_path / "ledger.db")
+    await ledger.queue(Draft("held", {"hold": "a" * 26, "rule": "r", "rules": ["r"], "agent": "uid:ann"}))
+    for file in tmp_path.glob("ledger.db*"):
+        shutil.copy(file, tmp_path / "killed")
+    await ledger.close()
+    done = await asyncio.to_thread(sluice, "report", tmp_path / "killed" / "ledger.db", at=tmp_path)
+    assert (done.status, done.out) == (0, "no hold has ended; 1 wait\n")
 
 
 def test_without_a_ledger_it_says_so(tmp_path: Path) -> None:
