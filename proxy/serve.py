@@ -28,8 +28,6 @@ from proxy import __version__, editor
 from proxy.admission import Admission, Rules
 from proxy.approvals import Approvals
 from proxy.awsmodels import models
-from proxy.budget import Budgets
-from proxy.chain import stamp
 from proxy.config import Config, Resolve
 from proxy.control import ControlServer, Guard
 from proxy.decode import Facts
@@ -39,12 +37,11 @@ from proxy.errors import fail
 from proxy.evidence import Evidence
 from proxy.gate.embedding import Gate, GateConfig
 from proxy.gate.reading import Address
-from proxy.grant import DAY, Grants
-from proxy.ledger import Ledger, read
+from proxy.hold import Hold
+from proxy.known import Known, known
+from proxy.ledger import Ledger
 from proxy.ledger.enrolled import roll_of
 from proxy.ledger.opening import Recovered
-from proxy.ledger.seen import Seen, fold
-from proxy.ledger.spent import spent
 from proxy.linux.tree import refuse_tracing
 from proxy.policy import Policy, load
 from proxy.policy.files import load_document
@@ -141,10 +138,8 @@ async def running(config: Config) -> AsyncIterator[Running]:
         why = ["an error"]
         stack.push_async_callback(lambda: ledger.close(why[0]))
         _say_what_was_left(recovered)
-        seen = await asyncio.to_thread(_seen, config.ledger)
-        grants = await asyncio.to_thread(_grants, config.ledger)
-        budgets = await asyncio.to_thread(spent, config.ledger)
-        admission = _admission(config, policy, ledger, seen, grants, budgets)
+        before = await asyncio.to_thread(known, config.ledger, time.time())
+        admission = _admission(config, policy, ledger, before)
         gate = Gate(_gate_config(config), admission)
         url = _url(await gate.start())
         stack.push_async_callback(gate.stop)
@@ -185,20 +180,19 @@ def _url(address: Address) -> str:
     return f"http://{host}:{address.port}"
 
 
-def _admission(
-    config: Config, policy: Policy, ledger: Ledger, seen: Seen, grants: Grants, budgets: Budgets
-) -> Admission:
+def _admission(config: Config, policy: Policy, ledger: Ledger, before: Known) -> Admission:
     return Admission(
         policy,
         Approvals(time.time),
         ledger,
-        facts=Facts(seen, secret_key(config.state, CREDENTIALS), models()),
+        facts=Facts(before.seen, secret_key(config.state, CREDENTIALS), models()),
         clock=time.time,
         new_id=Ids(),
         rules=Rules(config.shadow, config.strict, config.body_limit),
-        released=seen.add,
-        budgets=budgets,
-        grants=grants,
+        released=before.seen.add,
+        budgets=before.budgets,
+        grants=before.grants,
+        past=before.past,
     )
 
 
@@ -216,6 +210,7 @@ async def run_console_or_wait(config: Config, console: Console | None) -> None:
     async with running(config) as gate:
         print(f"sluice: the ledger is signed by {gate.vkey}; whoever verifies it pins this", file=sys.stderr)
         if console is None:
+            gate.board.admission.approvals.watch(_remind)
             print(gate.ready_line(), flush=True)
             await stop.wait()
             return
@@ -226,6 +221,12 @@ async def run_console_or_wait(config: Config, console: Console | None) -> None:
         shown.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await shown
+
+
+def _remind(what: str, hold: Hold) -> None:
+    """Where no console shows it: half of a hold's time has gone, and nobody has answered."""
+    if what == "reminder":
+        log.warning("hold %s waits, and half of its time has gone: sluice review", hold.id[:6])
 
 
 def _say_what_was_left(recovered: Recovered) -> None:
@@ -265,26 +266,6 @@ async def _watch_policy(stack: AsyncExitStack, config: Config, board: Board) -> 
             await watching
 
     stack.push_async_callback(end)
-
-
-def _seen(ledger: Path) -> Seen:
-    with read.reading(ledger) as connection:
-        decided = read.entries(connection, read.Filter(kinds=frozenset({"decided"})))
-        return fold(fields for _, fields in decided)
-
-
-def _grants(ledger: Path) -> Grants:
-    """The grants that stand; none does for longer than a day, so no earlier entry matters."""
-    grants = Grants()
-    with read.reading(ledger) as connection:
-        since = stamp(int((time.time() - 2 * DAY) * 1_000_000))
-        given = read.entries(connection, read.Filter(kinds=frozenset({"granted"}), since=since))
-        first = next((entry.seq for entry, _ in given), None)
-        if first is not None:
-            kinds = frozenset({"granted", "revoked", "decided"})
-            for _, fields in read.entries(connection, read.Filter(kinds=kinds), after=first - 1):
-                grants.take(fields)
-    return grants
 
 
 def load_reviewers(path: Path) -> Reviewers:

@@ -24,7 +24,7 @@ FLOORS = (
     {"desk", "granted", "gate", "control", "editor", "keyring"},
     {"correct"},
     {"console"},
-    {"serve", "paths", "evidence"},
+    {"serve", "paths", "evidence", "known"},
     {"childenv", "childgate", "command", "run", "doctor", "demo"},
     {"cli"},
     {"__main__"},

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
@@ -32,6 +32,7 @@ from proxy.errors import Exit, SluiceError, fail
 from proxy.grant import Grants
 from proxy.hold import Hold, Review, Reviewer, State
 from proxy.ledger import Draft, Fields, Ledger, UnavailableError
+from proxy.ledger.past import Past
 from proxy.people import present
 from proxy.policy import Policy
 from proxy.policy.verdict import Effect, Verdict
@@ -86,6 +87,7 @@ class Admission:
         budgets: Budgets | None = None,
         draw: Callable[[int], bytes] = os.urandom,
         grants: Grants | None = None,
+        past: Sequence[Past] = (),
     ) -> None:
         self.policy = policy
         self.approvals = approvals
@@ -99,7 +101,7 @@ class Admission:
         self.counts = Counts()
         self.paused: set[str] = set()
         self.closing = False
-        self.recall = Recall(clock)
+        self.recall = Recall(clock, past)
         self.budgeting = Budgeting(self, Budgets() if budgets is None else budgets)
         self.granting = Granting(self, Grants() if grants is None else grants)
         self.granting.policy_changed(policy)
@@ -262,7 +264,7 @@ class Admission:
         if hold.action.request.body is None:
             return
         action = self.understood(hold.action.request)
-        verdict = self.budgeting.weigh(self.policy.judge(action))
+        verdict = self.budgeting.weigh_again(hold, self.policy.judge(action))
         if verdict.effect is Effect.DENY:
             self.approvals.refuse(hold.id, verdict.why)
         elif verdict.demands_as(hold.verdict):
@@ -317,7 +319,7 @@ class Admission:
                 self.ledger.note(draft)
         if what in ("moved", "settled"):
             self.recall.ended(hold)
-        if hold.settled:
+        if hold.state is not State.PENDING:
             self.budgeting.release(hold.id)
         if what == "settled" and not self.approvals.attended(hold.id):
             self._write_end(hold)

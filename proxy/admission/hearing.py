@@ -135,9 +135,9 @@ class Hearing:
     async def _ask(self, verdict: Verdict) -> Decision:
         """Have people asked, unless what they said or who they are settles it at once."""
         admission, asked = self._admission, digest(self._request)
-        denied = admission.recall.denial(asked)
+        denied = admission.recall.denial(asked, verdict)
         if denied is not None:
-            return await self._refuse(denied_again(denied), verdict)
+            return await self._refuse(denied_again(denied, verdict, asked), verdict)
         known = admission.approvals.alone(asked) is not None
         if not known and not self._left and admission.policy is self._policy:
             grant = admission.granting.spend(self._action, verdict)

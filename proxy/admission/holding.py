@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from proxy import about, records
 from proxy.action import Action, Request
+from proxy.admission.recall import Denial
 from proxy.decision import By, Decision, Happened, Outcome, Word
 from proxy.errors import SluiceError
 from proxy.hold import Hold, State, open_hold
@@ -56,7 +57,9 @@ class Holding:
     def begin(self, id: str, action: Action, asked: bytes) -> None:
         """Wait on the hold that this request has already, or on a new one of this id."""
         self._joined = self._found(action, asked)
-        if not self._joined:
+        if self._joined:
+            self._admission.budgeting.reserve(self._admission.approvals.get(self.id))
+        else:
             self.id = id
             self._open(action, asked)
 
@@ -78,7 +81,7 @@ class Holding:
         recall = admission.recall
         hold = replace(
             hold,
-            notices=recall.notices(asked, admission.approvals.twin(asked)),
+            notices=recall.notices(hold, admission.approvals.twin(asked)),
             differs=recall.differences(hold),
             salt=admission.draw(16),
         )
@@ -260,9 +263,19 @@ def decision_of(hold: Hold, left: str) -> Decision:
     )
 
 
-def denied_again(hold: Hold) -> Decision:
+def denied_again(denial: Denial, verdict: Verdict, asked: bytes) -> Decision:
     """A denial answers every same request for a while: the same person, the same reason."""
-    return replace(decision_of(hold, ""), hold=None, again=hold.id)
+    return Decision(
+        Word.DENIED,
+        By.REVIEWER,
+        rule=verdict.rule,
+        rules=verdict.rules,
+        why=denial.reason or verdict.why,
+        detail=denial.reason,
+        reviewers=denial.reviewers,
+        digest=asked,
+        again=denial.hold,
+    )
 
 
 def _prefers_async(request: Request) -> float | None:

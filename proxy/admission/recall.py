@@ -8,7 +8,7 @@ anything through.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
@@ -16,6 +16,8 @@ from typing import Final, NamedTuple
 from proxy import differs
 from proxy.decision import Happened, Outcome, Word
 from proxy.hold import Hold, State
+from proxy.ledger.past import Past
+from proxy.policy.verdict import Verdict
 
 LIMIT: Final = 10_000
 """How many denials, and how many requests that were sent, are remembered."""
@@ -38,6 +40,14 @@ class Sent:
     became: str = "not yet answered"
 
 
+class Denial(NamedTuple):
+    """That people said no to a hold: why, and who they were."""
+
+    hold: str
+    reason: str
+    reviewers: tuple[str, ...]
+
+
 class Place(NamedTuple):
     """Where a request goes, whatever it carries."""
 
@@ -51,11 +61,12 @@ class Recall:
     """
     Denials, requests that were sent, and requests that were not, each for its rule's `remember`.
 
-    `clock` gives Unix time in seconds.
+    `clock` gives Unix time in seconds; `past` is what the ledger knows from before, oldest first.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], past: Sequence[Past] = ()) -> None:
         self._clock = clock
+        self._past = past
         self._denied: OrderedDict[bytes, tuple[float, Hold]] = OrderedDict()
         self._sent: OrderedDict[bytes, tuple[float, Sent]] = OrderedDict()
         self._earlier: OrderedDict[Place, tuple[float, Hold, differs.Facts]] = OrderedDict()
@@ -95,25 +106,48 @@ class Recall:
 
     # -- remembering -------------------------------------------------------------------
 
-    def denial(self, asked: bytes) -> Hold | None:
-        """The denied hold that answers this request too."""
+    def denial(self, asked: bytes, verdict: Verdict) -> Denial | None:
+        """The denial that answers this request too."""
         found = self._denied.get(asked)
-        return found[1] if found is not None and self._clock() < found[0] else None
+        if found is not None and self._clock() < found[0]:
+            return Denial(found[1].id, found[1].cause, found[1].by)
+        past = self._before(asked, verdict, "denied")
+        return None if past is None else Denial(past.hold, past.why, past.reviewers)
+
+    def _before(self, asked: bytes, verdict: Verdict, *decisions: str) -> Past | None:
+        """What was decided of the same request before this gate was started, within its rule's time."""
+        since = self._clock() - verdict.patience.remember
+        for past in reversed(self._past):
+            if past.time <= since:
+                return None
+            if past.decision in decisions and past.about(asked):
+                return past
+        return None
 
     def decision(self, id: str) -> Word | None:
         """What was enforced on a hold that has ended."""
         return self._decisions.get(id)
 
-    def notices(self, asked: bytes, twin: Hold | None) -> tuple[str, ...]:
-        """What a reviewer has to know first of a new hold for this request."""
+    def notices(self, hold: Hold, twin: Hold | None) -> tuple[str, ...]:
+        """What a reviewer has to know first of a new hold."""
         told = []
-        found = self._sent.get(asked)
-        if found is not None and self._clock() < found[0]:
-            time = datetime.fromtimestamp(found[1].time, UTC)
-            told.append(f"the same was already sent {time:%H:%M:%S} UTC, {found[1].became}")
+        sent = self._already(hold)
+        if sent is not None:
+            time = datetime.fromtimestamp(sent.time, UTC)
+            told.append(f"the same was already sent {time:%H:%M:%S} UTC, {sent.became}")
         if twin is not None:
             told.append(f"the same request also waits as {twin.id[:6]}")
         return tuple(told)
+
+    def _already(self, hold: Hold) -> Sent | None:
+        found = self._sent.get(hold.asked)
+        if found is not None and self._clock() < found[0]:
+            return found[1]
+        past = self._before(hold.asked, hold.verdict, "approved", "watched")
+        if past is None:
+            return None
+        became = f"answered {past.status}" if past.outcome == "completed" else "and its answer was lost"
+        return Sent(past.hold, past.time, became)
 
     def differences(self, hold: Hold) -> tuple[str, ...]:
         """How a new hold's request differs from one for the same place that was not sent."""

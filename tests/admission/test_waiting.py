@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 
 from proxy.action import Request, digest
+from proxy.admission.recall import Recall
 from proxy.decision import By, Decision, Happened, Outcome, Word
 from proxy.errors import SluiceError
 from proxy.hold import Reviewer, State
+from proxy.ledger import read
+from proxy.ledger.past import recent
 from proxy.ledger.verify import verify
 
 from .conftest import POLICY, request
@@ -113,6 +116,25 @@ async def test_a_denial_answers_every_same_request_and_no_other(hall: Any) -> No
     ends = [one for one in await h.entries("decided") if "hold" in one]
     assert len(ends) == 1, "a hold ends in exactly one entry"
     assert [one["again"] for one in await h.entries("decided") if "again" in one] == [hold.id]
+
+
+async def test_a_restart_forgets_neither_who_said_no_nor_what_was_sent(hall: Any) -> None:
+    h = await hall()
+    await deny_one(h)
+    sent = request(body=b"amount=7")
+    other = await attempt(h, sent)
+    await approve(h, await h.pending())
+    await other.ends()
+    other.hearing.conclude(Outcome(Happened.UNKNOWN))
+    await h.entries()
+    with read.reading(h.path) as connection:
+        h.admission.recall = Recall(time.time, recent(connection, time.time()))
+    again = await (await attempt(h)).ends()
+    assert (again.word, again.detail, again.reviewers) == (Word.DENIED, "no", ("ada",))
+    third = await attempt(h, sent)
+    (notice,) = (await h.pending()).notices
+    assert notice.startswith("the same was already sent") and notice.endswith("and its answer was lost")
+    await third.leave()
 
 
 async def test_a_denial_is_forgotten_in_time_and_nothing_else_is_remembered(hall: Any) -> None:
