@@ -178,7 +178,7 @@ def _opened(journal: Journal, attempt: Attempt) -> float:
 
 def _doubles(book: Book) -> Iterator[Finding]:
     mark, came = book.journal.case.mark, len(book.arrivals)
-    approved = sum(entry["decision"] in _OPEN for entry in book.decided)
+    approved = len({entry.get("hold") for entry in book.decided if entry["decision"] in _OPEN})
     if came > max(approved, 1):
         yield Finding(Wrong.DOUBLE, mark, f"{came} requests came for {approved} approvals")
     for attempt, count in Counter(one.attempt for one in book.arrivals).items():

@@ -43,8 +43,44 @@ def one_reviewer_counts_twice() -> None:
     Reviewers.who = each_name  # type: ignore[method-assign]
 
 
+def sent_again_when_the_answer_is_lost() -> None:
+    """Send a request once more when upstream hangs up, as clients like to do (promise 3: once)."""
+    from proxy.gate.exchange import Exchange
+
+    lost = Exchange._lost
+
+    def again(self: Any, why: str) -> Any:
+        if self.permit is None or self.account.status is not None or hasattr(self, "sent_again"):
+            yield from lost(self, why)
+        else:
+            self.sent_again = True
+            yield from self._send(self.permit.body)
+
+    Exchange._lost = again  # type: ignore[method-assign]
+
+
+def silence_told_as_a_denial() -> None:
+    """Tell an agent that a person denied what nobody has answered (promise 5)."""
+    from proxy.admission import holding
+    from proxy.decision import By, Word
+    from proxy.hold import State
+
+    holding._ENDS[State.EXPIRED] = (Word.DENIED, By.REVIEWER)
+
+
+def end_not_written() -> None:
+    """Leave a hold without an end in the ledger where nobody waits for it (promise 7)."""
+    from proxy.admission import Admission
+    from proxy.decision import Word
+
+    Admission._write_end = lambda self, hold: self.recorded(hold.id, Word.UNAVAILABLE)  # type: ignore
+
+
 PLANTS: Final[Mapping[str, Callable[[], None]]] = {
     "release-before-write": release_before_write,
     "no-disconnect-watch": no_disconnect_watch,
     "one-reviewer-counts-twice": one_reviewer_counts_twice,
+    "sent-again-when-the-answer-is-lost": sent_again_when_the_answer_is_lost,
+    "silence-told-as-a-denial": silence_told_as_a_denial,
+    "end-not-written": end_not_written,
 }

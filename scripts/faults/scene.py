@@ -137,9 +137,11 @@ def history(ledger: Path, now: float) -> tuple[list[dict[str, object]], str]:
     """
     All entries of a ledger that nobody writes any more, and what `ledger verify` has against it.
 
-    `now` is Unix time in seconds, by the clock of the gate that wrote it.
+    `now` is Unix time in seconds, as late as the gate that wrote it may have thought it.
     """
     with reading(ledger) as connection:
         lines = [fields for _, fields in entries(connection)]
     report = verify(ledger, now)
-    return lines, "" if report.ok else "; ".join(str(finding) for finding in report.findings[:3])
+    return lines, "" if report.ok else "; ".join(
+        f"entry {one.seq}: {one.what}" for one in report.findings[:3]
+    )
