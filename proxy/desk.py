@@ -340,6 +340,7 @@ def summary(hold: Hold) -> HoldView:
         policy=verdict.policy,
         salt=hold.salt.hex(),
         window=hold.verdict.effect is Effect.WATCH,
+        confirm=records.confirm(action, verdict),
         edited_by=hold.edit.by if hold.edit else (),
         difference=hold.edit.difference if hold.edit else (),
         tier=str(verdict.tier),

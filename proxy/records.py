@@ -22,7 +22,8 @@ from proxy.decode import body as bodies
 from proxy.grant import Grant
 from proxy.hold import Hold, Review, Reviewer, State
 from proxy.ledger import Draft
-from proxy.policy.verdict import Verdict
+from proxy.policy.values import number
+from proxy.policy.verdict import Effect, Tier, Verdict
 from proxy.redact import Redacted, redact, redact_url, redact_value
 
 MAX_TEXT: Final = 2_000
@@ -31,9 +32,11 @@ _PATH: Final = re.compile(r"/[^\s,]*")
 MAX_SHOWN: Final = 20
 MAX_ENTERED: Final = 4_000
 MAX_RECIPIENTS: Final = 100
+MAX_TYPED: Final = 80
 
 _REACH: Final = ("recipients", "records", "amount", "currency")
 _MARKERS: Final = ("host", "operation", "recipient", "credential")
+_WHOM: Final = ("to", "recipient", "recipients", "email", "destination", "channel", "payee", "account")
 _TRUE: Final = Values(("true",))
 _ABSENT_TEXTS: Final = ("‹none›",)
 
@@ -244,6 +247,39 @@ def first_seen(action: Action) -> tuple[str, ...]:
         for name in _MARKERS
         if any(one.read(("first_seen", name)) == _TRUE for one in (action, *action.members))
     )
+
+
+def confirm(action: Action, verdict: Verdict) -> tuple[str, ...]:
+    """
+    What a person types to approve this at the critical tier, and what it is called; else nothing.
+
+    The amount (of several the largest), the recipient, else the last step of the path, or what it does.
+    """
+    if verdict.tier is not Tier.CRITICAL or verdict.effect is not Effect.HOLD:
+        return ()
+    amounts = [text for text in _typeable(action, ("blast", "amount")) if number(text) is not None]
+    if amounts:
+        return "amount", max(amounts, key=lambda text: number(text) or 0)
+    shown = [name for name in verdict.show if name[-1].lower() in _WHOM]
+    for name in (("email", "to"), *shown, *((root, whom) for root in ("json", "form") for whom in _WHOM)):
+        if found := _typeable(action, name):
+            return "recipient", found[0]
+    step = action.path.rstrip("/").rpartition("/")[2]
+    if _can_be_typed(step, ("path",)):
+        return "last step of the path", step
+    return "operation", next((text for text in (operation(action),) if _can_be_typed(text, ())), "yes")
+
+
+def _typeable(action: Action, name: Field) -> list[str]:
+    found = _anywhere(action, name)
+    items = found.items if isinstance(found, Values) else ()
+    return [text for text in items[:MAX_SHOWN] if text is not None and _can_be_typed(text, name)]
+
+
+def _can_be_typed(text: str, name: Field) -> bool:
+    """Whether a person can see the text as it is, and type it."""
+    plain = text.isascii() and text.isprintable() and text == text.strip()
+    return plain and 0 < len(text) <= MAX_TYPED and redact_value(text, name) == text
 
 
 def reviewed(hold: Hold, review: Review) -> Draft:

@@ -34,7 +34,8 @@ class HoldView:
     agent has not used before. Both are as they were when the hold opened.
     `notices` come first on a screen (that the same was sent before, or waits twice), `differs`
     says how it differs from an earlier one that was not sent. With `window` it goes at its
-    deadline unless somebody stops it.
+    deadline unless somebody stops it. `confirm` is what has to be typed to approve it at the
+    critical tier: what it is (``amount``, ``recipient`` …), and the text.
     `edited_by` names who has edited it, and `difference` is what that changes: lines that begin
     with ``-``, ``+``, a blank or ``…``; all else in the view is of the edited request.
     `policy` is the digest of the policy that held it; `salt` (hex) is what the ledger's commitments
@@ -72,6 +73,7 @@ class HoldView:
     notices: tuple[str, ...] = ()
     differs: tuple[str, ...] = ()
     window: bool = False
+    confirm: tuple[str, ...] = ()
     edited_by: tuple[str, ...] = ()
     difference: tuple[str, ...] = ()
     policy: str = ""
