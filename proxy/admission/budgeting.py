@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from proxy.budget import Budgets, gives_back, takings
 from proxy.decision import By, Decision, Outcome, Word
-from proxy.hold import Hold
+from proxy.hold import Hold, State
 from proxy.ledger import Fields
 from proxy.policy.verdict import Effect, Verdict
 
@@ -30,6 +30,13 @@ class Budgeting:
     def weigh(self, verdict: Verdict) -> Verdict:
         """The verdict once its budgets are asked."""
         return self._budgets.ask(verdict, self._now()) if verdict.budgets else verdict
+
+    def weigh_again(self, hold: Hold, verdict: Verdict) -> Verdict:
+        """As `weigh`, of an open hold: what is set aside for it does not stand in its own way."""
+        self.release(hold.id)
+        found = self.weigh(verdict)
+        self.reserve(hold)
+        return found
 
     def allows(self, verdict: Verdict, decision: Decision) -> Decision:
         """
@@ -54,7 +61,7 @@ class Budgeting:
         """
         if hold.settled or not hold.verdict.budgets:
             return hold
-        approvals, verdict = self._admission.approvals, self.weigh(hold.verdict)
+        approvals, verdict = self._admission.approvals, self.weigh_again(hold, hold.verdict)
         if verdict.effect is Effect.DENY:
             approvals.refuse(hold.id, verdict.why)
         elif not set(verdict.demands) <= set(hold.verdict.demands) and hold.action.request.body is not None:
@@ -62,8 +69,9 @@ class Budgeting:
         return approvals.get(hold.id)
 
     def reserve(self, hold: Hold) -> None:
-        """Set aside what a watched request takes that proceeds by itself, while it can be stopped."""
-        if hold.verdict.effect is Effect.WATCH:
+        """Set aside what a watched request takes that proceeds by itself, while its agent waits."""
+        self.release(hold.id)
+        if hold.verdict.effect is Effect.WATCH and hold.state is State.PENDING:
             self._budgets.take(hold.id, takings(hold.verdict.budgets), self._now())
 
     def release(self, id: str) -> None:

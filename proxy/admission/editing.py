@@ -151,14 +151,14 @@ def _verdict(admission: Admission, hold: Hold, action: Action) -> Verdict:
     """
     if action.unreadable is not None:
         raise _refused(f"two servers could read the edited request differently: {action.unreadable}")
-    verdict = admission.policy.judge(action)
+    verdict = admission.budgeting.weigh(admission.policy.judge(action))
     match verdict.effect:
         case Effect.DENY:
             raise _refused(f"rule '{verdict.rule}' denies the edited request: {verdict.why}")
         case Effect.HOLD:
             return verdict
         case Effect.WATCH | Effect.ALLOW:
-            return replace(hold.verdict, says="")
+            return replace(hold.verdict, says="", budgets=verdict.budgets)
 
 
 def _refused(what: str) -> SluiceError:

@@ -50,7 +50,7 @@ class Granting:
         if not hold.may(Event.APPROVE):
             raise gone(hold)
         action = decode(hold.action.request, self._admission.facts)
-        verdict = self._admission.policy.judge(action)
+        verdict = self._admission.budgeting.weigh(self._admission.policy.judge(action))
         if digest(hold.action.request) != hold.asked:
             raise not_offered("it was edited")
         return hold, verdict, scope(action, verdict, self._admission.policy, hold.id, fields)
