@@ -62,6 +62,10 @@ def _run(arguments: argparse.Namespace, words: list[str]) -> int:
             from proxy.cli import budgeting
 
             return budgeting.VERBS[arguments.verb](arguments)
+        case "reviewer":
+            from proxy.cli import enrolling
+
+            return enrolling.VERBS[arguments.action](arguments)
         case "edit":
             from proxy.cli import editing
 

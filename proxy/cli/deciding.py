@@ -13,16 +13,31 @@ from typing import Final
 
 from proxy.cli.parser import folder
 from proxy.control import ControlDesk
-from proxy.errors import Exit, fail
-from proxy.render import emit, hold_lines, holds_lines, plain_line, printer, visible
+from proxy.errors import Exit, SluiceError, fail
+from proxy.keyring.asking import ask
+from proxy.keyring.desk import SigningDesk
+from proxy.keyring.files import Keys
+from proxy.keyring.finding import FOLDER, finder, terminal_as_it_was
+from proxy.render import emit, hold_lines, holds_lines, plain_line, printer, problem_lines, visible
+from proxy.state import config_folder
 from proxy.wire import HoldView, hold_json, whole_json
 
 CONTROL: Final = "control.sock"
 
 
-def desk(arguments: argparse.Namespace) -> ControlDesk:
-    """The desk of the gate that runs on the state folder."""
-    return ControlDesk(folder(arguments) / CONTROL, getattr(arguments, "name", None))
+def desk(arguments: argparse.Namespace) -> SigningDesk:
+    """The desk of the gate that runs on the state folder; what is decided is signed, where it must be."""
+    name = getattr(arguments, "name", None)
+    return SigningDesk(
+        ControlDesk(folder(arguments) / CONTROL, name),
+        finder(os.getuid(), name, keys(), ask, os.environ),
+        clock=time.time,
+    )
+
+
+def keys() -> Keys:
+    """The keys of this account."""
+    return Keys(config_folder(os.environ) / FOLDER)
 
 
 def _say(text: str) -> None:
@@ -50,7 +65,16 @@ def _show(arguments: argparse.Namespace) -> int:
 
 def _answer(arguments: argparse.Namespace, *, approves: bool) -> int:
     at = desk(arguments)
-    view = asyncio.run(at.review(arguments.id, approves=approves, reason=arguments.reason))
+
+    async def answer() -> HoldView:
+        shown = await at.show(arguments.id)
+        if (await at.roll()).reviewers:
+            # Signed is what was shown: so it is shown before it is signed.
+            emit(printer(sys.stderr, os.environ), list(hold_lines(shown, time.time())))
+        return await at.review(shown.id, approves=approves, reason=arguments.reason, digest=shown.digest)
+
+    with terminal_as_it_was():
+        view = asyncio.run(answer())
     if arguments.json:
         print(json.dumps(hold_json(view)))
     else:
@@ -72,7 +96,8 @@ def _pause(arguments: argparse.Namespace) -> int:
 
 
 def _resume(arguments: argparse.Namespace) -> int:
-    status = asyncio.run(desk(arguments).resume(arguments.agent))
+    with terminal_as_it_was():
+        status = asyncio.run(desk(arguments).resume(arguments.agent))
     _say(f"still paused: {', '.join(status.paused)}" if status.paused else "nothing is paused")
     return int(Exit.YES)
 
@@ -86,10 +111,25 @@ def _review(arguments: argparse.Namespace) -> int:
     async def look() -> None:
         at = desk(arguments)
         await at.status()  # says at once that nobody is there, before the screen is taken
+        await unlock(at)
         await run_console(at, title="sluice review", clock=time.time)
 
-    asyncio.run(look())
+    with terminal_as_it_was():
+        asyncio.run(look())
     return int(Exit.YES)
+
+
+async def unlock(at: SigningDesk) -> None:
+    """Ask for the passphrase where decisions are signed, once; who has none can look all the same."""
+    if not (await at.roll()).reviewers:
+        return
+    try:
+        await at.ready()
+    except SluiceError as error:
+        talk = printer(sys.stderr, os.environ)
+        for problem in error.problems:
+            emit(talk, list(problem_lines(problem)))
+        _say("what you decide here will not count")
 
 
 VERBS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {

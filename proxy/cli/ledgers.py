@@ -19,6 +19,7 @@ from proxy.cli.parser import folder
 from proxy.errors import Exit, SluiceError, fail
 from proxy.ledger import export as exports
 from proxy.ledger import prove, read, retention
+from proxy.ledger.bundle import export_reviews
 from proxy.ledger.report import Report
 from proxy.ledger.seal import KEY
 from proxy.ledger.succession import accept_loss
@@ -245,10 +246,22 @@ def _accept_loss(arguments: argparse.Namespace) -> int:
     return int(Exit.YES)
 
 
+def _export_review(arguments: argparse.Namespace) -> int:
+    ledger = arguments.ledger or folder(arguments) / "ledger.db"
+    for one in export_reviews(ledger, arguments.hold, arguments.output):
+        print(one.command)
+        print(
+            f"sluice: the answer of {visible(one.reviewer)} is in {visible(str(one.file))}", file=sys.stderr
+        )
+    print(f"sluice: run that in {visible(str(arguments.output))}", file=sys.stderr)
+    return int(Exit.YES)
+
+
 VERBS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
     "show": _show,
     "verify": _verify,
     "export": _export,
+    "export-review": _export_review,
     "checkpoint": _checkpoint,
     "prove": _prove,
     "verify-proof": _verify_proof,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from proxy import __version__
-from proxy.cli import parser_ledger
+from proxy.cli import parser_ledger, parser_reviewer
 from proxy.config import Config, Resolve
 from proxy.errors import fail
 from proxy.state import state_folder
@@ -49,6 +49,7 @@ def build() -> Parser:
     _deciding(verbs)
     _policy(verbs)
     _ledger(verbs)
+    _reviewer(verbs)
     says = "how people decided: by rule, agent and reviewer, and what need not have been asked"
     parser_ledger.add_report(_verb(verbs, "report", says, state=True, json=True))
     says = "how much of each budget is used, and when there is room again"
@@ -299,6 +300,14 @@ def _ledger(verbs: Verbs) -> None:
         dest="action", metavar="ACTION", required=True, parser_class=Parser
     )
     parser_ledger.add(lambda name, help, json: _verb(inner, name, help, state=True, json=json))
+
+
+def _reviewer(verbs: Verbs) -> None:
+    says = "reviewers and their keys: what they sign is what counts"
+    inner = _verb(verbs, "reviewer", says).add_subparsers(
+        dest="action", metavar="ACTION", required=True, parser_class=Parser
+    )
+    parser_reviewer.add(lambda name, help, json: _verb(inner, name, help, state=True, json=json))
 
 
 # -- values ----------------------------------------------------------------------------

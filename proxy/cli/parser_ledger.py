@@ -70,6 +70,10 @@ def add(verb: Verb) -> None:
     export.add_argument("-o", dest="output", type=Path, metavar="OUT", help="default: standard output")
     for one in (show, export):
         _filters(one)
+    review = verb("export-review", "the signed answers to one hold, for ssh-keygen -Y verify", False)
+    review.add_argument("hold", metavar="ID", help="any unique prefix of the hold's id")
+    review.add_argument("-o", dest="output", type=Path, required=True, metavar="FOLDER", help="a new folder")
+    review.add_argument("--ledger", type=Path, metavar="FILE", help="default: the state folder's")
     _proving(verb)
     _keeping(verb)
 

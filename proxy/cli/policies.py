@@ -18,10 +18,10 @@ from proxy import policy as room
 from proxy.action import Values
 from proxy.awsmodels import models
 from proxy.cli import authoring
-from proxy.cli.parser import folder
-from proxy.control import ControlDesk
+from proxy.cli.deciding import desk
 from proxy.decode import ALL_SEEN, Facts
 from proxy.errors import Exit, SluiceError, fail
+from proxy.keyring.finding import terminal_as_it_was
 from proxy.ledger import read, seen
 from proxy.ledger.spent import spent
 from proxy.paths import looked_at_paths
@@ -225,16 +225,17 @@ def _body(arguments: argparse.Namespace) -> bytes:
 
 
 def _accept(arguments: argparse.Namespace) -> int:
-    desk = ControlDesk(folder(arguments) / "control.sock", arguments.name)
+    at = desk(arguments)
 
     async def accept() -> str:
-        before = await desk.status()
+        before = await at.status()
         if before.policy_change:
             _say(f"taking:\n{before.policy_change}")
-        after = await desk.accept(before.policy_next or None)
+        after = await at.accept(before.policy_next or None)
         return after.policy
 
-    _say(f"in force: policy {asyncio.run(accept())[:12]}")
+    with terminal_as_it_was():
+        _say(f"in force: policy {asyncio.run(accept())[:12]}")
     return int(Exit.YES)
 
 

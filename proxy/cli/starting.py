@@ -10,9 +10,13 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from proxy.cli.deciding import keys, unlock
 from proxy.cli.parser import config, folder
 from proxy.console import run_console
 from proxy.errors import Exit, fail
+from proxy.keyring.asking import ask
+from proxy.keyring.desk import SigningDesk
+from proxy.keyring.finding import finder, terminal_as_it_was
 from proxy.paths import enforced_paths
 from proxy.policy import load
 from proxy.serve import run_console_or_wait
@@ -39,9 +43,13 @@ def up(arguments: argparse.Namespace, _: list[str]) -> int:
         )
 
     async def console(desk: Desk) -> None:
-        await run_console(desk, title="sluice up", clock=time.time)
+        find = finder(os.getuid(), None, keys(), ask, os.environ)
+        at = SigningDesk(desk, find, clock=time.time)
+        await unlock(at)
+        await run_console(at, title="sluice up", clock=time.time)
 
-    asyncio.run(run_console_or_wait(settings, console))
+    with terminal_as_it_was():
+        asyncio.run(run_console_or_wait(settings, console))
     return int(Exit.YES)
 
 

@@ -39,6 +39,6 @@ def new_passphrase(ask: Ask) -> str:
             "whatever runs under this account can copy the key's file and try",
             exit=Exit.NO,
         )
-    if ask("the same once more") != first:
+    if ask("the passphrase once more") != first:
         raise fail("the two passphrases differ", fix="try again", exit=Exit.NO)
     return first

@@ -7,13 +7,13 @@ that has changed since counts for nothing.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import replace
 
 from proxy.chain import stamp
 from proxy.errors import Exit, fail
 from proxy.keyring import Signer
+from proxy.keyring.finding import apart
 from proxy.ledger.roll import ACTS
 from proxy.signing.statement import Proof, Statement
 from proxy.wire import UNSIGNED, Answer, Call, Change, Desk, HoldView, RollView, Snapshot
@@ -27,7 +27,7 @@ class SigningDesk(Desk):
     """
     `inner`, its decisions signed where reviewers are enrolled.
 
-    `find` is asked once, in a thread of its own; `clock` gives Unix time in seconds.
+    `find` is asked once, apart from everything else; `clock` gives Unix time in seconds.
     """
 
     def __init__(self, inner: Desk, find: Find, *, clock: Callable[[], float]) -> None:
@@ -63,7 +63,7 @@ class SigningDesk(Desk):
     async def take(self, call: Call) -> Answer:
         """As the inner desk's, with a proof where one is needed."""
         if call.verb in UNSIGNED:
-            return await self._inner.take(call)
+            return self._seen(await self._inner.take(call))
         roll = await self._inner.roll()
         if not roll.reviewers and act(call) not in ACTS:
             return await self._inner.take(call)
@@ -73,16 +73,21 @@ class SigningDesk(Desk):
         proof = await self._signed(call, view, signer, roll)
         return await self._inner.take(replace(call, proof=proof))
 
+    def _seen(self, answer: Answer) -> Answer:
+        if isinstance(answer, HoldView):
+            self._shown[answer.id] = answer
+        return answer
+
     async def _view(self, call: Call) -> HoldView | None:
         if call.verb not in ANSWERING:
             return None
-        return self._shown.get(call.prefix) or await self._inner.show(call.prefix)
+        return self._shown.get(call.prefix) or await self.show(call.prefix)
 
     async def ready(self, roll: RollView | None = None) -> Signer:
         """The key that signs, opened; SluiceError (exit 1) where this person has none."""
         if self._signer is None:
-            roll = roll or await self._inner.roll()
-            self._signer = await asyncio.to_thread(self._find, roll)
+            enrolled = roll or await self._inner.roll()
+            self._signer = await apart(lambda: self._find(enrolled))
         if self._signer is None:
             raise fail(
                 "none of your keys is enrolled here, and only what a reviewer signs counts",
@@ -102,4 +107,4 @@ class SigningDesk(Desk):
             about=about(call, view),
         )
         data = statement.data
-        return Proof(data.decode(), await asyncio.to_thread(signer.sign, data))
+        return Proof(data.decode(), await apart(lambda: signer.sign(data)))
