@@ -376,7 +376,7 @@ def _reviews(hold: Hold) -> tuple[ReviewView, ...]:
 
 def whole(hold: Hold, view: HoldView) -> HoldView:
     """A hold with its headers and body, secrets removed."""
-    request = hold.action.request
+    request = hold.sends(hold.action.request)
     if request.body is None:
         return replace(view, body_note="the body is no longer kept: see the ledger")
     clean = records.readable(request)

@@ -125,6 +125,10 @@ class Gate:
                     return next(iter(found.values()))
         raise AssertionError("the gate has stopped")
 
+    def whole(self, id: str) -> HoldView:
+        """One hold with its headers and body."""
+        return asyncio.run(self.desk.show(id))
+
     def answer(self, hold: HoldView, approves: bool, reason: str = "") -> HoldView:
         """A reviewer's answer over the control socket."""
         return asyncio.run(self.desk.review(hold.id, approves=approves, reason=reason, digest=hold.digest))
