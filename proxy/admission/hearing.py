@@ -135,7 +135,7 @@ class Hearing:
     async def _ask(self, verdict: Verdict) -> Decision:
         """Have people asked, unless what they said or who they are settles it at once."""
         admission, asked = self._admission, digest(self._request)
-        denied = admission.recall.denial(asked, verdict)
+        denied = admission.recall.denial(asked, self._request, verdict)
         if denied is not None:
             return await self._refuse(denied_again(denied, verdict, asked), verdict)
         known = admission.approvals.alone(asked) is not None

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from proxy import differs
 from proxy.decision import Happened, Outcome, Word
-from proxy.hold import Hold, State
+from proxy.hold import Hold, State, key_for, reviewed_digest
 from proxy.ledger.past import Past
 from proxy.policy.verdict import Verdict
 
@@ -106,21 +106,27 @@ class Recall:
 
     # -- remembering -------------------------------------------------------------------
 
-    def denial(self, asked: bytes, verdict: Verdict) -> Denial | None:
+    def denial(self, asked: bytes, request: Request, verdict: Verdict) -> Denial | None:
         """The denial that answers this request too."""
         found = self._denied.get(asked)
         if found is not None and self._clock() < found[0]:
             return Denial(found[1].id, found[1].cause, found[1].by)
-        past = self._before(asked, verdict, "denied")
+        past = self._before(asked, request, verdict, "denied")
         return None if past is None else Denial(past.hold, past.why, past.reviewers)
 
-    def _before(self, asked: bytes, verdict: Verdict, *decisions: str) -> Past | None:
-        """What was decided of the same request before this gate was started, within its rule's time."""
+    def _before(self, asked: bytes, request: Request, verdict: Verdict, *decisions: str) -> Past | None:
+        """
+        What was decided of the same request before this gate was started, within its rule's time.
+
+        An entry names what would have left: the request, and the key that its hold added to it.
+        """
         since = self._clock() - verdict.patience.remember
         for past in reversed(self._past):
             if past.time <= since:
                 return None
-            if past.decision in decisions and past.about(asked):
+            if past.decision not in decisions:
+                continue
+            if past.about(reviewed_digest(asked, key_for(past.hold, verdict, request))):
                 return past
         return None
 
@@ -143,7 +149,7 @@ class Recall:
         found = self._sent.get(hold.asked)
         if found is not None and self._clock() < found[0]:
             return found[1]
-        past = self._before(hold.asked, hold.verdict, "approved", "watched")
+        past = self._before(hold.asked, hold.action.request, hold.verdict, "approved", "watched")
         if past is None:
             return None
         became = f"answered {past.status}" if past.outcome == "completed" else "and its answer was lost"
