@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from proxy import differs
+from proxy.action import Request
 from proxy.decision import Happened, Outcome, Word
 from proxy.hold import Hold, State, key_for, reviewed_digest
 from proxy.ledger.past import Past
