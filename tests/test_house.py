@@ -55,6 +55,7 @@ PURE = {
     "replay",
     "changes",
     "reviewers",
+    "gate.keepalive",
     "about",
     "report",
 }
