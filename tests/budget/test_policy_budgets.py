@@ -14,7 +14,7 @@ from making_actions import HOST, action, policy
 from proxy.action import UNKNOWN, Request, Values
 from proxy.decode import Facts, decode
 from proxy.errors import SluiceError
-from proxy.policy import difference, explain, lint, load_texts, request, run_cases
+from proxy.policy import difference, explain, keys, lint, load_texts, request, run_cases
 from proxy.policy.budgets import MOST
 from proxy.policy.cases import load_cases
 from proxy.policy.limits import limited, unused
@@ -452,3 +452,22 @@ def test_two_rules_with_other_budgets_are_no_duplicates():
 def test_a_change_of_a_budget_says_which_way_it_goes(old, new, line):
     before, after = (policy(budgeted(one).removesuffix("\nbudget: ")) for one in (old, new))
     assert difference(before, after).startswith(line)
+
+
+# -- the reference -------------------------------------------------------------------------
+
+
+def test_the_budgets_of_the_reference_load_and_count_what_it_says():
+    page = (Path(__file__).parents[2] / "docs" / "policy.md").read_text().partition("### Budgets")[2]
+    rules = page.split("```")[1].strip().replace("\n", "\n  ")
+    found = load_texts({"p.yaml": f"version: 1\nrules:\n  {rules}\n"})
+    assert [str(rule.budget) for rule in found.rules] == [
+        "deletes 20 per 1h by rule, then deny",
+        "form.amount in form.currency 20000 per 24h by agent, then hold",
+    ]
+
+
+def test_every_word_of_a_budget_is_in_the_reference():
+    page = (Path(__file__).parents[2] / "docs" / "policy.md").read_text()
+    for word in keys.BUDGET:
+        assert f"`{word}`" in page or f"`{word}:" in page, word
