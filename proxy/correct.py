@@ -12,8 +12,8 @@ import asyncio
 import os
 import sys
 import termios
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -21,11 +21,13 @@ from typing import Final
 from proxy import editor
 from proxy.errors import SluiceError
 from proxy.render import emit, preview_lines, printer, problem_lines
+from proxy.state import prepare, state_folder
 from proxy.wire import Desk, HoldView, Sheet
 
 _YES: Final = frozenset({"y", "yes"})
 _AGAIN: Final = frozenset({"e", "edit"})
 _LONGEST: Final = 4096
+_INTERRUPT: Final = b"\x03"
 _UNCHANGED: Final = "sluice: nothing was changed (an editor with a window of its own may need --wait)"
 
 
@@ -36,6 +38,24 @@ class Place:
     state: Path
     environment: Mapping[str, str]
     terminal: int = 0
+
+    @classmethod
+    def of(cls, state: Path) -> Place:
+        """Here: in the gate's state folder, or in this account's own where that is another's."""
+        if not state.is_dir() or state.stat().st_uid != os.geteuid():
+            named = {name: value for name, value in os.environ.items() if name != "SLUICE_STATE"}
+            state = state_folder(None, named)
+            prepare(state)
+        return cls(state, os.environ)
+
+
+def at_editor(state: Path) -> Callable[[Desk, str], Awaitable[HoldView | None]]:
+    """As `correct`, at a place that is chosen when it is needed."""
+
+    async def edit(desk: Desk, prefix: str) -> HoldView | None:
+        return await correct(desk, prefix, Place.of(state))
+
+    return edit
 
 
 async def correct(desk: Desk, prefix: str, place: Place, reason: str = "") -> HoldView | None:
@@ -80,22 +100,39 @@ async def _confirmed(
 
 
 async def _asked(question: str, place: Place) -> str:
-    """
-    What the reviewer answers, in lower case; empty where nobody can.
+    """What the reviewer answers, in lower case; empty where nobody does, or on Ctrl-C."""
+    with _answering(place.terminal):
+        print(f"sluice: {question}", end="", file=sys.stderr, flush=True)
+        line = await _line(place.terminal)
+    return "" if _INTERRUPT in line else line.decode("utf-8", "replace").strip().lower()
 
-    What was typed before the question was shown is no answer to it.
+
+@contextmanager
+def _answering(terminal: int) -> Iterator[None]:
     """
-    with suppress(termios.error):
-        termios.tcflush(place.terminal, termios.TCIFLUSH)
-    print(f"sluice: {question}", end="", file=sys.stderr, flush=True)
-    line = await _line(place.terminal)
-    return line.decode("utf-8", "replace").strip().lower()
+    The terminal as it is for one line: what was typed before the question is no answer to it.
+
+    Ctrl-C ends the line instead of the process: that may be the gate, and others wait on it.
+    """
+    try:
+        before = termios.tcgetattr(terminal)
+    except termios.error:
+        yield
+        return
+    modes = termios.tcgetattr(terminal)
+    modes[3] = (modes[3] | termios.ICANON | termios.ECHO) & ~termios.ISIG
+    modes[6][termios.VEOL] = _INTERRUPT
+    termios.tcsetattr(terminal, termios.TCSAFLUSH, modes)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(terminal, termios.TCSANOW, before)
 
 
 async def _line(fd: int) -> bytes:
     """One line, without keeping the event loop from its work."""
     line = b""
-    while not line.endswith(b"\n") and len(line) < _LONGEST:
+    while not line.endswith((b"\n", _INTERRUPT)) and len(line) < _LONGEST:
         await _readable(fd)
         part = os.read(fd, 1)
         if not part:

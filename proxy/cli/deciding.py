@@ -13,6 +13,7 @@ from typing import Final
 
 from proxy.cli.parser import folder
 from proxy.control import ControlDesk
+from proxy.correct import at_editor
 from proxy.errors import Exit, SluiceError, fail
 from proxy.keyring.asking import ask
 from proxy.keyring.desk import SigningDesk
@@ -112,7 +113,7 @@ def _review(arguments: argparse.Namespace) -> int:
         at = desk(arguments)
         await at.status()  # says at once that nobody is there, before the screen is taken
         await unlock(at)
-        await run_console(at, title="sluice review", clock=time.time)
+        await run_console(at, title="sluice review", clock=time.time, edit=at_editor(folder(arguments)))
 
     with terminal_as_it_was():
         asyncio.run(look())

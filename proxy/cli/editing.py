@@ -5,27 +5,16 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import signal
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 from proxy.cli.deciding import desk
 from proxy.cli.parser import folder
 from proxy.correct import Place, correct
 from proxy.errors import Exit
-from proxy.state import prepare, state_folder
 from proxy.wire import HoldView, hold_json
-
-
-def place(state: Path) -> Place:
-    """Where this account edits: in the gate's state folder, or in its own where that is another's."""
-    if not state.is_dir() or state.stat().st_uid != os.geteuid():
-        state = state_folder(None, {name: os.environ[name] for name in os.environ if name != "SLUICE_STATE"})
-        prepare(state)
-    return Place(state, os.environ)
 
 
 def _edit(arguments: argparse.Namespace) -> int:
@@ -47,7 +36,7 @@ async def _edited(arguments: argparse.Namespace) -> HoldView | None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, task.cancel if task else loop.stop)
     at = desk(arguments)
-    return await correct(at, arguments.id, place(folder(arguments)), arguments.reason)
+    return await correct(at, arguments.id, Place.of(folder(arguments)), arguments.reason)
 
 
 def _said(view: HoldView) -> str:

@@ -13,6 +13,7 @@ from typing import Final
 from proxy.cli.deciding import keys, unlock
 from proxy.cli.parser import config, folder
 from proxy.console import run_console
+from proxy.correct import at_editor
 from proxy.errors import Exit, fail
 from proxy.keyring.asking import ask
 from proxy.keyring.desk import SigningDesk
@@ -46,7 +47,7 @@ def up(arguments: argparse.Namespace, _: list[str]) -> int:
         find = finder(os.getuid(), None, keys(), ask, os.environ)
         at = SigningDesk(desk, find, clock=time.time)
         await unlock(at)
-        await run_console(at, title="sluice up", clock=time.time)
+        await run_console(at, title="sluice up", clock=time.time, edit=at_editor(settings.state))
 
     with terminal_as_it_was():
         asyncio.run(run_console_or_wait(settings, console))

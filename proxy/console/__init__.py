@@ -10,15 +10,15 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from enum import Enum
-from typing import Final
+from typing import Any, Final
 
 from proxy.console.aside import Aside
 from proxy.console.frame import frame
 from proxy.console.keys import Keys
-from proxy.console.scene import Scene
+from proxy.console.scene import Mode, Scene
 from proxy.console.terminal import Terminal
 from proxy.errors import SluiceError
 from proxy.wire import Call, Desk, HoldView, Snapshot, Status, Verb
@@ -38,25 +38,37 @@ class Ending(Enum):
     CLOSED = "closed"
 
 
-async def run_console(desk: Desk, *, title: str, clock: Callable[[], float], fd: int = 0) -> Ending:
+type Edit = Callable[[Desk, str], Awaitable[HoldView | None]]
+"""Lets a person edit a hold, given its id, in the terminal that is theirs for as long as it runs."""
+
+
+async def run_console(
+    desk: Desk, *, title: str, clock: Callable[[], float], fd: int = 0, edit: Edit | None = None
+) -> Ending:
     """
     Show the desk on the terminal `fd` until the reviewer quits, and say why it ended.
 
     GONE: the terminal went away. CLOSED: the desk has no more changes. Raises the SluiceError
     with which a desk in another process was lost. The terminal is given back in any case; an
-    answer that is on its way is waited for. `title` is ours, `clock` gives Unix seconds.
+    answer that is on its way is waited for. `title` is ours, `clock` gives Unix seconds, `edit` is
+    what the key for it does.
     """
-    console = _Console(desk, title, clock, Terminal(fd))
+    console = _Console(desk, title, clock, fd, edit)
     with _signals(console):
         return await console.run()
 
 
 class _Console:
-    def __init__(self, desk: Desk, title: str, clock: Callable[[], float], terminal: Terminal) -> None:
+    def __init__(
+        self, desk: Desk, title: str, clock: Callable[[], float], fd: int, edit: Edit | None
+    ) -> None:
         self._desk = desk
         self._title = title
         self._clock = clock
-        self._terminal = terminal
+        self._fd = fd
+        self._edit = edit
+        self._to_edit = ""
+        self._terminal = Terminal(fd)
         self._loop = asyncio.get_running_loop()
         self._scene: Scene | None = None
         self._keys = Keys()
@@ -70,11 +82,12 @@ class _Console:
         """Draw and listen until something ends it."""
         following = asyncio.ensure_future(self._follow())
         try:
-            self._aside.begin()
-            self._terminal.enter()
-            self._loop.add_reader(self._terminal.fd, self._type)
+            self._take()
             while not self._ending.done():
                 self._wake.clear()
+                if self._to_edit:
+                    await self._edited()
+                    continue
                 self._turn()
                 with suppress(TimeoutError):
                     async with asyncio.timeout(_TICK):
@@ -82,12 +95,38 @@ class _Console:
                 await asyncio.sleep(_BREATH)
             return self._ending.result()
         finally:
-            self._loop.remove_reader(self._terminal.fd)
-            self._loop.remove_writer(self._terminal.fd)
-            self._terminal.leave()
-            self._aside.end()
+            self._give_back()
             following.cancel()
             await self._finish(following)
+
+    def _take(self) -> None:
+        self._aside.begin()
+        self._terminal.enter()
+        self._loop.add_reader(self._terminal.fd, self._type)
+
+    def _give_back(self) -> None:
+        self._loop.remove_reader(self._terminal.fd)
+        self._loop.remove_writer(self._terminal.fd)
+        self._drawing = None
+        self._terminal.leave()
+        self._aside.end()
+
+    async def _edited(self) -> None:
+        """Leave the terminal to the reviewer's editor, until that is done or the console ends."""
+        assert self._scene is not None and self._edit is not None
+        self._give_back()
+        editing = asyncio.ensure_future(_told(self._edit(self._desk, self._to_edit)))
+        either: set[asyncio.Future[Any]] = {editing, self._ending}
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            editing.cancel()
+            said = await asyncio.gather(editing, return_exceptions=True)
+            self._to_edit = ""
+            self._terminal, self._keys, self._aside = Terminal(self._fd), Keys(), Aside()
+            self._take()
+        self._scene.blank()  # keys that were meant for the editor find nothing on the screen
+        self._scene.message = said[0] if isinstance(said[0], str) else "the edit failed; nothing was changed"
 
     async def _finish(self, following: asyncio.Future[None]) -> None:
         if self._asking:
@@ -147,9 +186,25 @@ class _Console:
         for key in self._keys.feed(typed):
             if key.name == "redraw":
                 self.redraw()
+            elif key.name == "e" and self._begins_edit():
+                return  # what was typed after it was not meant for an editor
             elif self._scene is not None:
                 self._act(self._scene.press(key, now))
         self._wake.set()
+
+    def _begins_edit(self) -> bool:
+        """Whether the key is for the editor now; it decides nothing, so it need not wait for a frame."""
+        scene = self._scene
+        if scene is None or scene.hold is None or scene.mode not in (Mode.QUEUE, Mode.WHOLE):
+            return False
+        if self._edit is None:
+            scene.message = "nothing is edited here"
+        elif scene.hold.state != "pending":
+            scene.message = "only what waits for an answer now can be edited"
+        else:
+            self._to_edit = scene.hold.id
+        self._wake.set()
+        return True
 
     def _settle(self) -> None:
         for key in self._keys.settle():
@@ -224,6 +279,19 @@ class _Console:
         if self._scene is not None and self._drawing is not None:
             self._scene.drawn(self._drawing, self._loop.time())
         self._drawing = None
+
+
+async def _told(edit: Awaitable[HoldView | None]) -> str:
+    """What to say of an edit that has ended."""
+    try:
+        view = await edit
+    except SluiceError as error:
+        return "; ".join(f"{problem.what}. {problem.why}" for problem in error.problems)
+    if view is None:
+        return "not edited"
+    if view.state == "pending":
+        return f"edited; {view.approvals_needed} more needed"
+    return f"edited and {view.state}: {view.id[:6]}"
 
 
 @contextmanager

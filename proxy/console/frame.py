@@ -37,6 +37,7 @@ _HELP: Final = (
     "enter, space     look at the whole request, as it would leave",
     "a                approve the hold that is shown",
     "d                deny it; type a reason for the agent, then enter (esc cancels)",
+    "e                correct it in your editor; what has changed is shown, and sent once confirmed",
     "p                pause: everything is refused, also what waits; again to resume",
     "y                look at a changed policy; there, y takes it",
     "u                unlock the desk after an agent's sluice run ended without goodbye",
