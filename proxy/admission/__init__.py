@@ -175,15 +175,16 @@ class Admission:
         hold.reviewed(review)  # raises here, before anything is written, where it does not count
         try:
             ticket = self.ledger.queue(records.reviewed(hold, review))
+            # Nobody's answer may count that is not on disk, whether or not its reviewer still waits.
+            ticket.add_done_callback(lambda done: self._written(hold.id, done))
             ended = self.approvals.review(hold.id, review)
             if ended.state is State.DENIED:
                 self.granting.denied(hold, reviewer.name)
             settled = ended.settled
             recorded = self._recorded.get(hold.id) if settled else None
             if recorded is None:
-                await ticket
+                await asyncio.shield(ticket)
                 return self.approvals.get(hold.id)
-            ticket.add_done_callback(_look_at)
             word = await asyncio.shield(recorded)
             await asyncio.shield(ticket)  # a denial is enforced unwritten, but nobody is told that it counts
         except UnavailableError:
@@ -308,7 +309,7 @@ class Admission:
             self.approvals.cut(hold.id, _CANNOT_WRITE)
             return None
         id = hold.id  # and not the hold: it carries all that was parsed
-        ticket.add_done_callback(lambda done: self._held_written(id, done))
+        ticket.add_done_callback(lambda done: self._written(id, done))
         return ticket
 
     def _on_hold(self, what: str, hold: Hold) -> None:
@@ -340,7 +341,8 @@ class Admission:
         failed = ticket.cancelled() or ticket.exception() is not None
         self.recorded(id, Word.UNAVAILABLE if failed else word)
 
-    def _held_written(self, id: str, ticket: asyncio.Future[int]) -> None:
+    def _written(self, id: str, ticket: asyncio.Future[int]) -> None:
+        """What could not be written about a hold that is open ends it."""
         if ticket.cancelled() or ticket.exception() is not None:
             self.approvals.cut(id, _CANNOT_WRITE)
 

@@ -201,6 +201,31 @@ async def test_a_denial_that_cannot_be_written_refuses_all_the_same_and_its_revi
     assert (await waiting).word is Word.DENIED
 
 
+@pytest.mark.parametrize("stays", [True, False], ids=["its reviewer waits", "its reviewer has gone"])
+async def test_an_approval_that_could_not_be_written_does_not_count_for_the_next(
+    hall: Any, monkeypatch: Any, stays: bool
+) -> None:
+    h = await hall(POLICY.replace("hold: {timeout: 5s}", "hold: {approvals: 2}"))
+    waiting = asyncio.create_task(decide(h))
+    hold = await h.pending()
+    lost: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    monkeypatch.setattr(h.ledger, "queue", lambda draft: lost)
+    first = asyncio.create_task(h.admission.review(hold.id, ADA, approves=True, reason="", seen=None))
+    await asyncio.sleep(0)
+    if not stays:
+        first.cancel()
+        await asyncio.wait({first})
+    monkeypatch.undo()
+    lost.set_exception(UnavailableError())
+    if stays:
+        with pytest.raises(SluiceError, match="could not be written down, so nothing was sent"):
+            await first
+    await asyncio.sleep(0)
+    with pytest.raises(SluiceError, match="is gone"):
+        await h.admission.review(hold.id, BOB, approves=True, reason="", seen=None)
+    assert (await waiting).word is Word.UNAVAILABLE
+
+
 @pytest.mark.parametrize(("approves", "end"), [(True, "unavailable"), (False, "denied")])
 async def test_a_hold_that_ends_while_the_disk_is_late_has_an_end_all_the_same(
     hall: Any, monkeypatch: Any, approves: bool, end: str
