@@ -23,8 +23,8 @@ policies: .setup-dev ## the cases beside the starter policies
 
 check: lint types policies test ## what CI runs
 
-bench: .setup-dev ## write the table of docs/bench.md anew
-	@$(PY) scripts/bench.py
+bench: .setup-dev ## write docs/bench.md anew; half of it: ARGS="--only ledger"
+	@$(PY) scripts/bench.py $(ARGS)
 
 clients: .setup-dev ## hold real clients for 90 s, write docs/clients.md; short: ARGS="--seconds 8"
 	@$(PY) scripts/clients.py $(ARGS)

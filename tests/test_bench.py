@@ -48,6 +48,20 @@ def test_a_run_of_seconds_writes_every_table(tmp_path: Path) -> None:
     )  # bombs
     entries = re.search(r"([\d,]+) entries, the chains hold", text)
     assert entries and int(entries[1].replace(",", "")) > 100
+    kept = text[text.index("## The ledger\n") :]
+    for who in ("1 caller", "32 callers", "256 callers", "1,000 a second"):
+        rates = re.findall(rf"^\| {who} \| ([\d,]+) \|", kept, re.MULTILINE)
+        assert len(rates) in (1, 2) and all(int(rate.replace(",", "")) > 0 for rate in rates)
+    assert "| verify: 150,000 a second |" in kept and "| export as jsonl |" in kept
+
+
+def test_half_of_the_page_is_measured_without_the_other(part) -> None:
+    page = part("halves").page
+    both = "# Measured\n\n## Gate\n\n1\n\n## The ledger\n\n2\n"
+
+    assert page(both, None, "## The ledger\n\n3\n") == both.replace("2", "3")
+    assert page(both, "# Measured\n\n## Gate\n\n4\n", None) == both.replace("1", "4")
+    assert page("", None, "## The ledger\n\n3\n") == "## The ledger\n\n3\n"
 
 
 def test_an_upstream_that_is_not_there_is_an_error_and_no_number(part) -> None:

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 
 from proxy.chain import NOTHING, PAYLOAD_TAG, REQUEST_TAG, Head, commitment, extend
 from proxy.ledger import Draft
-from proxy.ledger.files import Identity, ReplacedError, beside, identity
+from proxy.ledger.files import PAGE, Identity, ReplacedError, beside, identity
 from proxy.ledger.removal import REMOVALS, carry_out
 from proxy.ledger.seal import WRITE, Seal, kept, seal, unseal
 from proxy.merkle import Tree
@@ -26,11 +26,10 @@ _ENTRY = "INSERT INTO entry (seq, body, hash) VALUES (?, ?, ?)"
 _PAYLOAD = "INSERT INTO payload (seq, salt, data) VALUES (?, ?, ?)"
 _LAST = "SELECT seq, hash FROM entry ORDER BY seq DESC LIMIT 1"
 
-TIDY: Final = 200
+TIDY: Final = 100
 """Pages in the log of writes from which on it is worth copying them, once nobody waits."""
-MOST: Final = 4_000
+MOST: Final = 2_000
 """Pages in the log of writes at most: then a commit copies them, and whoever waits for it waits."""
-_PAGE: Final = 4_096
 _TOUCHED: Final = 6
 """Pages that a commit writes beside those that its entries fill."""
 
@@ -186,7 +185,7 @@ class Pen(sqlite3.Connection):
 def _pages(entries: list[tuple[int, bytes, bytes]], payloads: list[tuple[int, bytes, bytes | None]]) -> int:
     """About how many pages these rows take in the log of writes."""
     size = sum(len(body) for _, body, _ in entries) + sum(len(data or b"") for _, _, data in payloads)
-    return _TOUCHED + size // _PAGE
+    return _TOUCHED + size // PAGE
 
 
 def _grown(tree: Tree, entries: Iterable[tuple[int, bytes, bytes]]) -> Tree:

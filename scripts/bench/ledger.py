@@ -102,7 +102,7 @@ def _read(folder: Path, entries: int) -> Read:
     ledger, out = place / "ledger.db", place / "export.jsonl"
     try:
         verified, samples = _watched([sluice, "ledger", "verify", str(ledger)])
-        exported, _ = _watched([sluice, "ledger", "export", str(ledger), "-o", str(out)])
+        exported, _ = _watched([sluice, "ledger", "export", "--format", "jsonl", "-o", str(out), str(ledger)])
         with out.open("rb") as file:
             if sum(1 for _ in file) != entries + 1:
                 raise BrokenError("the export does not have the entries of the ledger")

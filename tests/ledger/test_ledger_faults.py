@@ -101,10 +101,10 @@ async def test_a_killed_run_is_told_of_by_the_next_start(path: Path) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 400 KiB; only root can make one."""
+    """A disk of 800 KiB; only root can make one."""
     folder = tmp_path / "disk"
     folder.mkdir(mode=0o700)
-    mount = ["mount", "-t", "tmpfs", "-o", "size=400k,mode=0700", "tmpfs", str(folder)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=800k,mode=0700", "tmpfs", str(folder)]
     if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
         pytest.skip("a small disk needs the right to mount")
     yield folder
