@@ -249,6 +249,8 @@ def again(policy: Policy, one: Recorded, was: Policy | None = None) -> Again:
     if policy.digest == one.policy:
         return Again(one.effect, one.rules)
     verdict = policy.judge(one.action)
+    if any(claim.over.effect > verdict.effect for claim in verdict.budgets):
+        return Again(None)  # what would have been used by then is another history
     if one.whole or verdict.settled:
         return Again(verdict.effect, verdict.rules)
     if was is None or was.digest != one.policy or one.action.members:

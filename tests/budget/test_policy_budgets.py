@@ -7,6 +7,8 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "policy"))
 from making_actions import HOST, action, policy
@@ -19,6 +21,7 @@ from proxy.policy.budgets import MOST
 from proxy.policy.cases import load_cases
 from proxy.policy.limits import limited, unused
 from proxy.policy.verdict import Account, Effect
+from proxy.replay import again, recorded
 
 MONEY = "{field: form.amount, unit: form.currency, limit: 200, per: 24h, by: agent, over: hold}"
 COUNT = "{count: 2, per: 1h}"
@@ -452,6 +455,51 @@ def test_two_rules_with_other_budgets_are_no_duplicates():
 def test_a_change_of_a_budget_says_which_way_it_goes(old, new, line):
     before, after = (policy(budgeted(one).removesuffix("\nbudget: ")) for one in (old, new))
     assert difference(before, after).startswith(line)
+
+
+def test_a_replay_guesses_nothing_about_what_was_left_of_a_budget():
+    fields = {
+        "kind": "decided", "decision": "allowed", "effect": "allow", "rules": ["default"], "policy": "old",
+        "method": "POST", "url": f"https://{HOST}/v1/items", "agent": "uid:ada", "host": HOST,
+    }  # fmt: skip
+    [one] = recorded([(fields, None)])
+    plain = budgeted(COUNT).partition("\nbudget")[0]
+    assert again(policy(plain), one).effect is Effect.ALLOW
+    assert again(policy(budgeted(COUNT)), one).effect is None
+    held = f"name: held\nmatch: {{host: {HOST}}}\nthen: hold"
+    assert again(policy(budgeted(COUNT), held), one).effect is Effect.HOLD
+
+
+# -- unknown never helps -------------------------------------------------------------------
+
+READ = st.sampled_from([(), ("5",), ("90",), ("500",), ("5", "90"), ("x",), (None,)])
+UNITS = st.sampled_from([("eur",), ("usd",), (), ("eur", "usd")])
+RULES = [
+    budgeted(MONEY, name="money"),
+    budgeted("{field: form.amount, limit: 100, per: 1h, over: deny}", "watch", name="sum",
+             match=", where: {form.kind: {is: a}}"),
+    budgeted("{deletes: 2 per 1h}", name="few"),
+]  # fmt: skip
+
+
+@settings(max_examples=200, deadline=None)
+@given(READ, UNITS, st.sampled_from([("a",), ("b",)]), st.sampled_from(["write", "delete"]),
+       st.sets(st.sampled_from([AMOUNT, CURRENCY, ("form", "kind"), ("consequence",)])),
+       st.sampled_from(["0", "1", "2", "60", "200"]), st.sampled_from(["allow", "hold"]))  # fmt: skip
+def test_what_cannot_be_read_never_makes_room(amounts, units, kinds, consequence, hidden, used, default):
+    full = {AMOUNT: Values(amounts), CURRENCY: Values(units), ("form", "kind"): Values(kinds),
+            ("consequence",): Values((consequence,))}  # fmt: skip
+    rules = policy(*RULES, default=f"{{read: allow, write: {default}}}")
+
+    def effect(readings, complete=True):
+        verdict = limited(rules.judge(action(readings, complete=complete)), lambda _: Decimal(used))
+        return verdict, verdict.effect
+
+    dark = full | dict.fromkeys(hidden, UNKNOWN)
+    assert effect(dark)[1] >= effect(full)[1]
+    early, before = effect(dict.fromkeys(full, UNKNOWN), complete=False)
+    if early.settled:
+        assert before == effect(full)[1]
 
 
 # -- the reference -------------------------------------------------------------------------
