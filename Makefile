@@ -29,8 +29,8 @@ bench: .setup-dev ## write docs/bench.md anew; half of it: ARGS="--only ledger"
 clients: .setup-dev ## hold real clients for 90 s, write docs/clients.md; short: ARGS="--seconds 8"
 	@$(PY) scripts/clients.py $(ARGS)
 
-faults: .setup-dev ## strike 10,000 holds with faults: make faults ARGS="--seed 17 --runs 1"
-	@$(PY) scripts/faults.py $(ARGS)
+faults: .setup-dev ## strike 10,000 holds with faults, and write docs/faults.md anew
+	@$(PY) scripts/faults.py $(or $(ARGS),--write)
 
 fuzz: .setup-dev ## fuzz the decoders for a minute
 	@$(PY) scripts/fuzz.py --seconds $(or $(SECONDS),60)

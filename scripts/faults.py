@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import datetime
 import json
 import os
+import platform
 import subprocess
 import sys
 import tempfile
@@ -34,11 +36,12 @@ from faults.gate import SCRIPTS
 from faults.journal import Found
 from faults.plants import PLANTS
 from faults.run import ACTS
-from faults.table import Tally, written
-from faults.ways import ways
+from faults.table import Tally, page, put, summary
+from faults.ways import Way, ways
 
 from proxy.hold import TRANSITIONS
 
+ROOT = Path(__file__).resolve().parent.parent
 SIZE = 72
 """Runs in a batch."""
 SHORT = 24
@@ -117,8 +120,18 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--fault", action="append", choices=[str(one) for one in Fault], help="only this one")
     parser.add_argument("--plant", choices=PLANTS, default="-", help="put this bug in: the suite must fail")
     parser.add_argument("--until-found", action="store_true", help="end at the first thing that is wrong")
-    parser.add_argument("--out", type=Path, help="write the page with the table to this file")
+    parser.add_argument("--write", action="store_true", help="write docs/faults.md and README's table anew")
     return parser.parse_args()
+
+
+def write(tally: Tally, known: Sequence[Way], took: str) -> None:
+    """The page, and the table in README."""
+    when = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+    system = f"Linux {platform.release()}, Python {platform.python_version()}"
+    machine = f"{when}, {took}, {os.cpu_count()} cores, {system}."
+    (ROOT / "docs" / "faults.md").write_text(page(tally, known, machine))
+    readme = ROOT / "README.md"
+    readme.write_text(put(readme.read_text(), summary(tally)))
 
 
 def main() -> int:
@@ -131,14 +144,14 @@ def main() -> int:
     say(f"{len(known)} transitions, {len(faults)} faults, seeds from {asked.seed}")
     began = time.monotonic()
     tally = run(batches(asked.seed, runs, size, known, faults), asked.jobs, asked.plant, asked.until_found)
-    page = written(tally, time.monotonic() - began, asked.seed)
-    print(page)
-    if asked.out:
-        asked.out.write_text(page)
+    print(summary(tally))
     missed = [] if asked.plant != "-" or Fault.NONE not in faults else tally.missed(known)
     for way in missed:
         say(f"error: never brought about, though nothing went wrong: {way}")
-    say(f"{tally.runs} runs, {len(tally.wrong)} wrong, {time.monotonic() - began:.0f} s")
+    seconds = time.monotonic() - began
+    say(f"{tally.runs} runs, {len(tally.wrong)} wrong, {seconds:.0f} s")
+    if asked.write:
+        write(tally, known, f"{seconds / 60:.0f} minutes, seeds from {asked.seed}")
     return 1 if tally.wrong or missed else 0
 
 

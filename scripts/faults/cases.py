@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Final
 
 from faults.ways import Way
-from proxy.hold import Event
+from proxy.hold import Event, State
 
 
 class Fault(StrEnum):
@@ -81,6 +81,7 @@ _BEHAVIOURS: Final[dict[Fault, tuple[str, ...]]] = {
     Fault.STALL: ("stall",),
     Fault.HALF: ("half-head", "half-body"),
 }
+# An unattended hold does without a large body, and is judged anew when its agent brings it again.
 _SIZES: Final = (0, 100, 70_000)
 
 
@@ -91,7 +92,8 @@ class Case:
 
     `mark` is in the request's path and in no other's. `behaviour` is what upstream does with it.
     `lead` is by how many seconds the fault comes after the event's beginning (before it, where
-    negative). When all is over a reviewer approves once more, where `late`, and the agent asks for the
+    negative). Where `onward`, what is still open is then led to its release. When all is over a reviewer
+    approves once more, where `late`, and the agent asks for the
     very same once more, where `again`.
     """
 
@@ -104,6 +106,7 @@ class Case:
     needs: frozenset[Need]
     lead: float
     size: int
+    onward: bool
     late: bool
     again: bool
     seed: int
@@ -172,7 +175,8 @@ def _case(
         behaviour=chance.choice(_BEHAVIOURS.get(fault, calm)),
         needs=needs,
         lead=chance.uniform(-SPREAD, SPREAD),
-        size=chance.choice(_SIZES),
+        size=chance.choice(_SIZES[: 2 if way.state is State.UNATTENDED else None]),
+        onward=chance.random() < 0.7,
         late=chance.random() < 0.3,
         again=chance.random() < 0.2,
         seed=chance.getrandbits(32),

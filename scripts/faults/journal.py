@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from faults.cases import Batch, Case
-from proxy.hold import State
 
 
 @dataclass(slots=True)
@@ -66,13 +65,18 @@ class Call:
 
 @dataclass(slots=True)
 class Journal:
-    """One run, as the suite lived it. `reached` are the states that the desk has shown."""
+    """
+    One run, as the suite lived it.
+
+    `placed` says that the hold was where the fault was to strike, `arrived` that the desk has shown
+    the target of its way, `broken` why its agent could not ask.
+    """
 
     case: Case
     attempts: list[Attempt] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
     barred: float | None = None
-    reached: list[State] = field(default_factory=list)
+    placed: bool = False
     arrived: bool = False
     broken: str = ""
 

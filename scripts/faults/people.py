@@ -52,12 +52,11 @@ class People:
 
 
 class Board:
-    """What the desk of one gate shows, followed: the holds of each mark, and every state of each."""
+    """What the desk of one gate shows, followed: the holds of each mark."""
 
     def __init__(self, control: Path, staged: bool, of: Callable[[str], str]) -> None:
         self._control, self._staged, self._of = control, staged, of
         self._holds: dict[str, dict[str, HoldView]] = {}
-        self._states: dict[str, list[State]] = {}
         self._changed = asyncio.Condition()
         self._closed = False
 
@@ -79,7 +78,6 @@ class Board:
                 if view is not None:
                     mark = self._of(view.url)
                     self._holds.setdefault(mark, {})[view.id] = view
-                    self._states.setdefault(mark, []).append(State(view.state))
             self._changed.notify_all()
 
     def latest(self, mark: str) -> HoldView | None:
@@ -90,10 +88,6 @@ class Board:
     def attempts(self, mark: str) -> int:
         """How many times somebody has asked for this mark and waited, or fetched what was approved."""
         return sum(view.attempts for view in self._holds.get(mark, {}).values())
-
-    def states(self, mark: str) -> list[State]:
-        """Every state that the holds of a mark were shown in."""
-        return self._states.get(mark, [])
 
     async def shows(self, mark: str, state: State, patience: float) -> bool:
         """Wait until the newest hold of a mark is shown in this state; whether it was."""

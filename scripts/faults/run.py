@@ -17,6 +17,7 @@ from faults.cases import GATE_WIDE, LEAVES, Case, Fault, Moment
 from faults.journal import Attempt, Call, Journal
 from faults.rules import ADA, ADA_AT_NIGHT, BOB, BRIEF, EVE, FORGETS, WAIT, WINDOW, Person
 from faults.scene import Scene
+from faults.ways import onward
 from proxy.hold import TRANSITIONS, Event, State
 from proxy.wire import HoldView
 
@@ -37,6 +38,7 @@ class Run:
         self._asked: list[Asked] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._due = False
+        self._struck = False
 
     async def run(self) -> None:
         """From the first request to the last answer; bounded by every wait in it."""
@@ -50,12 +52,13 @@ class Run:
     async def _live(self) -> None:
         case = self.case
         await self.ask()
-        await self.shown(State.PENDING)
         state = State.PENDING
+        placed = await self.shown(state)
         for event in case.way.path:
             await ACTS[event](self)
             state = TRANSITIONS[state, event]
-            await self.shown(state)
+            placed &= await self.shown(state)
+        self.journal.placed = placed
         if case.moment is Moment.BEFORE:
             await self._strike()
         self._due = case.moment is Moment.DURING
@@ -63,7 +66,9 @@ class Run:
         self._due = False
         self.journal.arrived = await self.shown(case.way.target)
         if case.moment is Moment.AFTER:
+            self.journal.placed &= self.journal.arrived or case.way.event is Event.CUT
             await self._strike()
+        await self._go_on()
         if case.late:
             await self.answer(EVE, approves=True)
         if case.fault is Fault.STALL and not await self._asked[-1].answered(_STALLED):
@@ -71,6 +76,15 @@ class Run:
         if case.again and self._asked[-1].over and not self.scene.ending.is_set():
             await self.ask()
             await self.scene.board.hears(case.mark, len(self._asked), _UNSURE)
+
+    async def _go_on(self) -> None:
+        state = self.case.way.target
+        for event in onward(TRANSITIONS, ACTS, state) if self.case.onward else ():
+            if self.scene.ending.is_set():
+                return
+            await ACTS[event](self)
+            state = TRANSITIONS[state, event]
+            await self.shown(state)
 
     async def _end(self) -> None:
         """The agent waits for its answer, however long the gate lives."""
@@ -82,7 +96,6 @@ class Run:
                 asked.attempt.lost = False  # still open, and nothing said
             await asked.close()
             asked.attempt.heard = asked.attempt.number <= self.scene.board.attempts(self.case.mark)
-        self.journal.reached = list(self.scene.board.states(self.case.mark))
 
     # -- what agents and reviewers do ------------------------------------------------
 
@@ -114,9 +127,7 @@ class Run:
 
     async def shown(self, state: State) -> bool:
         """Wait until the desk shows the hold in this state; whether it did."""
-        patience = SHOWN if self.case.fault is Fault.NONE else _UNSURE
-        if self.scene.gone.is_set():
-            return False
+        patience = _UNSURE if self._struck or self.scene.hit else SHOWN
         return await self.scene.board.shows(self.case.mark, state, patience)
 
     # -- what goes wrong -------------------------------------------------------------
@@ -127,6 +138,7 @@ class Run:
             return
         self._due = False
         if self.case.fault in GATE_WIDE:
+            self._struck = True
             await self.scene.strike_at(self.case.mark)
             await asyncio.sleep(max(0.0, -self.case.lead))
         elif self.case.lead < 0:
@@ -141,6 +153,7 @@ class Run:
 
     async def _strike(self) -> None:
         fault = self.case.fault
+        self._struck = fault is not Fault.NONE
         if fault in GATE_WIDE:
             await self.scene.struck_at(self.case.mark)
         elif fault in LEAVES:

@@ -20,7 +20,7 @@ from faults.people import Board, People
 from proxy.ledger.read import entries, reading
 from proxy.ledger.verify import verify
 
-GATHERED: Final = 6.0
+GATHERED: Final = 12.0
 """Seconds after which a fault strikes all, whoever has not come to the moment yet."""
 JUMPS: Final = (-86_400.0 * 40, -3_600.0, 3_600.0, 86_400.0 * 40)
 """Seconds by which a clock jumps."""
@@ -39,8 +39,8 @@ class Scene:
     """
     One gate and everyone at it.
 
-    `struck` is set once the fault has struck, `gone` once the gate has ended, `ending` when it is told
-    to stop, `over` when nothing more will happen.
+    `hit` says that a fault of the whole gate strikes or has struck. `gone` is set once the gate has
+    ended, `ending` when it is told to stop, `over` when nothing more will happen.
     """
 
     def __init__(self, batch: Batch, gate: Gate, door: Door) -> None:
@@ -50,6 +50,7 @@ class Scene:
         self.ending, self.over, self.gone = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._chance = random.Random(batch.seed)
         self._strike, self._struck = asyncio.Event(), asyncio.Event()
+        self.hit = False
         self._come: set[str] = set()
         self._idle: set[str] = set()
         self._moved = asyncio.Event()
@@ -98,6 +99,7 @@ class Scene:
                 await asyncio.wait_for(self._moved.wait(), left)
 
     async def _hit(self) -> None:
+        self.hit = True
         self._strike.set()
         await asyncio.sleep(self._chance.uniform(0, 3 * SPREAD))
         match self.batch.fault:

@@ -1,16 +1,40 @@
-"""The table: runs and what was wrong with them, per fault and state."""
+"""The page and the table that the suite writes: runs, and what was wrong with them."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
 
 from faults.books import Finding, Wrong, brought_about
 from faults.cases import Fault, Moment
 from faults.journal import Found, Journal
 from faults.ways import Way
+from proxy.hold import State
 
-type Cell = tuple[str, str]
+BEGIN: Final = "<!-- written by make faults -->"
+END: Final = "<!-- until here -->"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Cell:
+    """A fault, and the state of the hold that it struck."""
+
+    fault: int
+    state: int
+
+    @classmethod
+    def of(cls, journal: Journal) -> Cell:
+        """Where a run belongs: in the transition counts for the state that it leads out of."""
+        case = journal.case
+        state = case.way.target if case.moment is Moment.AFTER else case.way.state
+        return cls(_FAULTS.index(case.fault), _STATES.index(state))
+
+
+_FAULTS: Final = tuple(Fault)
+_STATES: Final = tuple(State)
 
 
 class Tally:
@@ -19,60 +43,167 @@ class Tally:
     def __init__(self) -> None:
         self.runs = 0
         self.wrong: list[Finding] = []
-        self._counts: Counter[Cell] = Counter()
-        self._wrong: Counter[tuple[Cell, Wrong]] = Counter()
-        self._reached: set[Way] = set()
-        self.sends = 0
+        self.arrivals = 0
         self.entries = 0
+        self.gates = 0
+        self._in: Counter[Cell] = Counter()
+        self._leaving: Counter[Cell] = Counter()
+        self._wrong: Counter[tuple[Cell, Wrong]] = Counter()
+        self._batches: Counter[tuple[Fault, Wrong]] = Counter()
+        self._runs: Counter[Fault] = Counter()
+        self._seconds: Counter[Fault] = Counter()
+        self._reached: set[Way] = set()
 
     def add(self, found: Found, wrong: Sequence[Finding]) -> None:
         """Take in one batch."""
-        cells = {journal.case.mark: cell(journal) for journal in found.journals}
+        cells = {journal.case.mark: Cell.of(journal) for journal in found.journals}
+        for journal in found.journals:
+            counts = self._leaving if journal.case.moment is Moment.DURING else self._in
+            counts[cells[journal.case.mark]] += journal.placed
+        self._runs[found.batch.fault] += len(found.journals)
         self.runs += len(found.journals)
-        self.sends += len(found.arrivals)
+        self.arrivals += len(found.arrivals)
         self.entries += len(found.entries)
+        self.gates += 1
         self.wrong += wrong
-        self._counts.update(cells.values())
-        self._wrong.update((cells.get(one.mark, (str(found.batch.fault), "–")), one.wrong) for one in wrong)
+        self._wrong.update((cells[one.mark], one.wrong) for one in wrong if one.mark in cells)
+        self._batches.update((found.batch.fault, one.wrong) for one in wrong)
+        self._seconds[found.batch.fault] += round(found.seconds)
         self._reached |= brought_about(found)
 
     def missed(self, known: Sequence[Way]) -> list[Way]:
         """Ways that no run went to the end, though nothing went wrong on it."""
         return [way for way in known if way not in self._reached]
 
-    def rows(self) -> list[list[str]]:
+    def by_fault(self) -> list[list[str]]:
+        """A row for each fault, and one for all."""
+        rows = [
+            [
+                str(fault),
+                f"{self._runs[fault]:,}",
+                *(str(self._batches[fault, wrong]) for wrong in Wrong),
+                f"{self._seconds[fault]:,}",
+            ]
+            for fault in _FAULTS
+            if self._runs[fault]
+        ]
+        total = Counter(one.wrong for one in self.wrong)
+        seconds = f"{sum(self._seconds.values()):,}"
+        return [*rows, ["all", f"{self.runs:,}", *(str(total[wrong]) for wrong in Wrong), seconds]]
+
+    @property
+    def placed(self) -> int:
+        """How many holds were where the fault was to strike, when it struck."""
+        return self._in.total() + self._leaving.total()
+
+    def by_state(self) -> list[list[str]]:
         """A row for each fault and state."""
-        faults = [str(fault) for fault in Fault]
-        cells = sorted(
-            self._counts.keys() | {one for one, _ in self._wrong},
-            key=lambda one: (faults.index(one[0]), one[1]),
-        )
         return [
-            [*one, f"{self._counts[one]:,}", *(str(self._wrong[one, wrong]) for wrong in Wrong)]
-            for one in cells
+            [
+                str(_FAULTS[cell.fault]),
+                str(_STATES[cell.state]),
+                f"{self._in[cell]:,}",
+                f"{self._leaving[cell]:,}" if self._leaving[cell] else "",
+                *(str(self._wrong[cell, wrong]) for wrong in Wrong),
+            ]
+            for cell in sorted(self._in.keys() | self._leaving.keys())
         ]
 
-    def totals(self) -> list[str]:
-        """The last row."""
-        counts = Counter(one.wrong for one in self.wrong)
-        return ["all", "", f"{self.runs:,}", *(str(counts[wrong]) for wrong in Wrong)]
 
-
-def cell(journal: Journal) -> Cell:
-    """Where a run belongs: its fault, and the state of the hold that it struck."""
-    case = journal.case
-    state = case.way.target if case.moment is Moment.AFTER else case.way.state
-    word = f"{case.way.state} → {case.way.target}" if case.moment is Moment.DURING else str(state)
-    return str(case.fault), word
-
-
-def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table; its first two columns are words, the others numbers."""
-    lines = [head, ["---", "---", *["--:"] * (len(head) - 2)], *rows]
+def markdown(head: Sequence[str], words: int, rows: Iterable[Sequence[str]]) -> str:
+    """A table; its first columns are `words`, the others numbers."""
+    lines = [head, ["---"] * words + ["--:"] * (len(head) - words), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def written(tally: Tally, seconds: float, seed: int) -> str:
-    """The page."""
-    head = ["fault", "state", "runs", *(str(wrong) for wrong in Wrong)]
-    return markdown(head, [*tally.rows(), tally.totals()])
+def summary(tally: Tally) -> str:
+    """The table of README: a line for each fault."""
+    head = ["fault", "runs", *(str(wrong) for wrong in Wrong), "seconds of gates"]
+    return markdown(head, 1, tally.by_fault())
+
+
+def page(tally: Tally, known: Sequence[Way], machine: str) -> str:
+    """All of docs/faults.md."""
+    ways = "\n".join(f"- {way}" for way in known)
+    head = ["fault", "state", "in it", "on the way out", *(str(wrong) for wrong in Wrong)]
+    return _PAGE.format(
+        machine=machine,
+        runs=f"{tally.runs:,}",
+        gates=f"{tally.gates:,}",
+        placed=f"{tally.placed:,}",
+        arrivals=f"{tally.arrivals:,}",
+        entries=f"{tally.entries:,}",
+        summary=summary(tally),
+        count=len(known),
+        ways=ways,
+        states=markdown(head, 2, tally.by_state()),
+    )
+
+
+def put(text: str, table: str) -> str:
+    """A text with the table between its two marks; ValueError where it has no such place."""
+    place = re.compile(f"(?<={re.escape(BEGIN)}\n).*?(?={re.escape(END)})", re.DOTALL)
+    changed, count = place.subn(lambda _: f"\n{table}\n\n", text)
+    if count != 1:
+        raise ValueError(f"there are {count} places for the table, between '{BEGIN}' and '{END}'")
+    return changed
+
+
+_PAGE: Final = """\
+# Faults
+
+Written by `make faults`; do not edit. {machine}
+
+The table of `proxy/hold.py` is the whole machine of a hold. The suite reads it and leads holds to each state,
+brings about each event, and has something go wrong: in the state, in the transition, and after it. A
+state or event that is added is tested by being there; one that the suite cannot bring about fails it.
+
+Nothing is simulated but the clock and several reviewers under one account. Gates are processes of their
+own (`sluice up`), agents speak HTTP/1.1, HTTP/1.1 in TLS and HTTP/2 over real sockets, and come again on
+new connections; reviewers use the control socket. Upstream counts each request once it has read the whole
+of it, and looks at this very moment whether an approval is in the ledger's file. When a batch is over,
+its gate is started once more, and what was done, what was seen and what is written are compared:
+
+- **Ghost executions**: a request reached upstream without an approval on disk before it, without as many
+  people as its rule wants, after a person had denied it, or for an agent that had hung up before the
+  last approval was sent.
+- **Double sends**: more requests reached upstream than holds were approved.
+- **Lies**: an agent or a reviewer was told something else than what was done or is written: a denial that
+  nobody gave, silence before the time was over, "send it again" of what had been sent, an answer
+  that counts and is not in the ledger.
+- **Lost ends**: a hold without an end in the ledger, or with two; also one that only the next start has
+  ended, where the gate had not been killed and could write.
+- **No answer**: an agent waited and was hung up on by a gate that was not killed.
+- **Broken chains**: `sluice ledger verify` is not content.
+
+Times are drawn from the seed of a batch, real processes have times of their own: `--seed N --runs 1` does
+what batch N did, but not to the millisecond. `--plant BUG` puts one of six bugs in (released before
+written, no watch for hang-ups, one reviewer counted twice, sent again when the answer is lost, silence
+told as a denial, an end not written), and the suite must fail: `make test` tries each.
+
+```sh
+make faults                                    # 10,000 runs
+make faults ARGS="--short"                     # a few with each fault
+make faults ARGS="--seed 17 --runs 1"          # batch 17 again
+```
+
+## In short
+
+{runs} runs at {gates} gates; in {placed} the hold was where the fault was to strike. {arrivals} requests
+reached upstream, {entries} entries were read back.
+
+{summary}
+
+## By state
+
+*In it*: the hold was in this state when the fault struck. *On the way out*: it struck within 15 ms of an
+event that leads out of this state (45 ms for what strikes a whole gate).
+
+{states}
+
+## The {count} transitions
+
+Each was also brought about with nothing going wrong, and ended where the table says.
+
+{ways}
+"""

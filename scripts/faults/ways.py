@@ -39,7 +39,7 @@ def ways(table: Table, known: Collection[Event]) -> tuple[Way, ...]:
 
     Raises NoWayError where there is none.
     """
-    paths = _paths(table, known)
+    paths = _paths(table, known, State.PENDING)
     unreached = [
         f"{state} --{event}-> {target}"
         for (state, event), target in table.items()
@@ -50,13 +50,18 @@ def ways(table: Table, known: Collection[Event]) -> tuple[Way, ...]:
     return tuple(Way(paths[state], state, event, target) for (state, event), target in table.items())
 
 
-def _paths(table: Table, known: Collection[Event]) -> dict[State, tuple[Event, ...]]:
-    paths: dict[State, tuple[Event, ...]] = {State.PENDING: ()}
+def onward(table: Table, known: Collection[Event], state: State) -> tuple[Event, ...]:
+    """The shortest way on from a state to a release by people, empty where there is none."""
+    return _paths(table, known, state).get(State.APPROVED, ())
+
+
+def _paths(table: Table, known: Collection[Event], begin: State) -> dict[State, tuple[Event, ...]]:
+    paths: dict[State, tuple[Event, ...]] = {begin: ()}
     waiting = deque(paths)
     while waiting:
         state = waiting.popleft()
-        for (begin, event), target in table.items():
-            if begin is state and event in known and target not in paths:
+        for (source, event), target in table.items():
+            if source is state and event in known and target not in paths:
                 paths[target] = (*paths[state], event)
                 waiting.append(target)
     return paths

@@ -30,6 +30,7 @@ def case(fault: Fault = Fault.NONE, way: Way = WAY) -> Case:
         needs=frozenset(),
         lead=0.0,
         size=0,
+        onward=False,
         late=False,
         again=False,
         seed=1,

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 from faults.cases import Carrier, Fault, Moment, batch, batches
 from faults.run import ACTS
-from faults.ways import NoWayError, ways
+from faults.ways import NoWayError, onward, ways
 
 from proxy.hold import TRANSITIONS, Event, State
 
@@ -36,6 +36,16 @@ def test_a_state_that_nothing_leads_to_fails_the_suite() -> None:
     island = {key: target for key, target in alone.items() if target is not State.DENIED}
     with pytest.raises(NoWayError, match="denied --approve-> approved"):
         ways(island, ACTS)
+
+
+@pytest.mark.parametrize("state", sorted(State))
+def test_a_way_on_leads_what_is_open_to_its_release_and_what_is_settled_nowhere(state: State) -> None:
+    events = onward(TRANSITIONS, ACTS, state)
+    settled = not any(begin is state for begin, _ in TRANSITIONS)
+    assert settled == (not events)
+    for event in events:
+        state = TRANSITIONS[state, event]
+    assert settled or state is State.APPROVED
 
 
 def test_a_batch_is_drawn_from_its_seed_alone() -> None:
