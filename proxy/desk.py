@@ -272,6 +272,7 @@ class LocalDesk(Desk):
             text=call.text,
             becomes=_digest(call.becomes),
             reason=call.reason,
+            approves=self._proof is None,
         )
         return self._board.view(hold)
 

@@ -78,12 +78,14 @@ async def edit(
     text: str,
     becomes: bytes,
     reason: str = "",
+    approves: bool = True,
 ) -> Hold:
     """
     Edit a hold and approve it as far as this person may; returns once that is on disk.
 
-    `becomes` is the digest that was confirmed. Raises as `propose` does, and where the edit
-    could not be written down.
+    `becomes` is the digest that was confirmed. Without `approves` it is only edited: where
+    reviewers are enrolled, the approval is signed over what it has become. Raises as `propose`
+    does, and where the edit could not be written down.
     """
     proposal = await propose(admission, prefix, reviewer, seen=seen, text=text, reason=reason)
     id = proposal.hold.id
@@ -105,7 +107,7 @@ async def edit(
             "see the console of sluice up",
             exit=Exit.NO,
         ) from None
-    if proposal.review is None:
+    if proposal.review is None or not approves:
         return admission.approvals.get(id)
     return await admission.review(id, reviewer, approves=True, reason=reason, seen=becomes)
 

@@ -114,9 +114,22 @@ def _reached(report: Report) -> list[str]:
         lines.append("level signed: the head is signed by the pinned key")
     else:
         lines.append("level chain only")
+    lines += _signed(report)
     lines.append(f"head {report.head}")
     if report.vkey is not None:
         lines.append(f"{'pinned key' if report.pinned else 'key, named by the ledger itself,'} {report.vkey}")
+    return lines
+
+
+def _signed(report: Report) -> list[str]:
+    """How many answers were signed, and by whom."""
+    signed, unsigned = report.reviews.get("signed"), report.reviews.get("unsigned")
+    lines = []
+    if isinstance(signed, dict) and signed:
+        whose = ", ".join(f"{count} by {name}" for name, count in signed.items())
+        lines.append(f"reviews signed: {whose}")
+    if unsigned:
+        lines.append(f"reviews that nobody had to sign, because nobody was enrolled: {unsigned}")
     return lines
 
 

@@ -11,12 +11,12 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import replace
 
 from proxy.chain import stamp
-from proxy.errors import Exit, fail
+from proxy.errors import Exit, SluiceError, fail
 from proxy.keyring import Signer
 from proxy.keyring.finding import apart
 from proxy.ledger.roll import ACTS
 from proxy.signing.statement import Proof, Statement
-from proxy.wire import UNSIGNED, Answer, Call, Change, Desk, HoldView, RollView, Snapshot
+from proxy.wire import UNSIGNED, Answer, Call, Change, Desk, HoldView, RollView, Snapshot, Verb
 from proxy.wire.orders import ANSWERING, about, act
 
 type Find = Callable[[RollView], Signer | None]
@@ -71,7 +71,22 @@ class SigningDesk(Desk):
         signer = await self.ready(roll)
         call = replace(call, prefix=view.id) if view is not None else call
         proof = await self._signed(call, view, signer, roll)
-        return await self._inner.take(replace(call, proof=proof))
+        answer = self._seen(await self._inner.take(replace(call, proof=proof)))
+        return await self._confirmed(call, answer) if call.verb is Verb.EDIT else answer
+
+    async def _confirmed(self, edit: Call, answer: Answer) -> Answer:
+        """Sign the approval of what was edited, if it became what was confirmed, and is this person's."""
+        if not isinstance(answer, HoldView) or answer.digest != edit.becomes:
+            return answer
+        approval = Call(
+            Verb.REVIEW, prefix=answer.id, approves=True, reason=edit.reason, digest=answer.digest
+        )
+        try:
+            return await self.take(approval)
+        except SluiceError as error:
+            if error.exit is not Exit.NO:
+                raise
+            return answer  # edited, and for others to approve
 
     def _seen(self, answer: Answer) -> Answer:
         if isinstance(answer, HoldView):

@@ -53,12 +53,17 @@ class Erased:
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """Where a ledger begins again after its genesis: at entry `before`, after the entry of `head`."""
+    """
+    Where a ledger begins again after its genesis: at entry `before`, after the entry of `head`.
+
+    `roll` is who was enrolled there, as the entry has it (`proxy.ledger.roll`).
+    """
 
     before: int
     head: Head
     genesis: bytes
     frontier: tuple[bytes, ...]
+    roll: object = None
 
     @property
     def tree(self) -> Tree:
@@ -87,7 +92,7 @@ class Pruned:
         *peaks, genesis, head = (bytes.fromhex(str(one)) for one in texts)
         if len(peaks) != before.bit_count():
             return None
-        return cls(before, Head(before - 1, head), genesis, tuple(peaks))
+        return cls(before, Head(before - 1, head), genesis, tuple(peaks), fields.get("roll"))
 
 
 def erasures(listed: Iterable[int], *, reason: str, by: str, hold: str | None = None) -> list[Draft]:

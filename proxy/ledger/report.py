@@ -8,7 +8,8 @@ What verifying found, and how far it goes: a level, never a bare yes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from proxy.chain import Finding
@@ -45,7 +46,8 @@ class Report:
     those of which only the hash is there, `pruned` those that are gone. `more` counts the
     findings beyond those listed. `live` says that a proxy was writing meanwhile: what it wrote
     since is not covered. `vkey` is the key that the head is signed with, `sealed` that it is,
-    `pinned` that the verifier named the key. `places` are those that were compared with.
+    `pinned` that the verifier named the key. `places` are those that were compared with. `reviews`
+    say how many were ``signed``, by reviewer, and how many were ``unsigned``, before anybody was enrolled.
     """
 
     source: str
@@ -63,6 +65,7 @@ class Report:
     sealed: bool = False
     pinned: bool = False
     places: tuple[Compared, ...] = ()
+    reviews: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -109,6 +112,7 @@ class Report:
             "sealed": self.sealed,
             "anchored": anchor.as_dict() if anchor is not None and self.ok else None,
             "places": [place.as_dict() for place in self.places],
+            "reviews": dict(self.reviews),
             "findings": [{"seq": seq, "code": code, "what": what} for seq, code, what in self.findings],
             "more": self.more,
             "proves": None if self.level is None else PROVES[self.level],

@@ -16,6 +16,7 @@ from typing import Final
 from proxy.chain import Head, cut, stamp
 from proxy.errors import Exit, fail
 from proxy.ledger import Draft, Ledger, UnavailableError
+from proxy.ledger.enrolled import roll_in, roll_of
 from proxy.ledger.export import archive
 from proxy.ledger.read import Filter, entries, hashes, head, reading
 from proxy.ledger.removal import Pruned, erasures, pruned_in
@@ -78,8 +79,15 @@ async def erase(
     Erase what lies beside the entries of one hold; its whole id and how many were erased.
 
     `hold` is any unique prefix of its id. Raises SluiceError where there is none, or a gate has
-    the ledger open.
+    the ledger open, or reviewers are enrolled: then one of them signs it, and the gate takes it.
     """
+    if (await asyncio.to_thread(roll_of, path)).required:
+        raise fail(
+            "reviewers are enrolled, so an erasure is signed by one, and no gate is running to take it",
+            "whoever has the files could erase otherwise",
+            "start the gate: sluice up; then erase again",
+            exit=Exit.NO,
+        )
     ledger, _ = await SqliteLedger.open(path, key=key, started={"for": "erase"}, clock=clock)
     try:
         return await erase_in(path, ledger, hold, reason, by)
@@ -135,9 +143,10 @@ async def prune(path: Path, before: int, target: Path, *, key: Path, clock: Call
         raise fail(f"the archive '{target}' does not verify", "nothing was pruned", exit=Exit.NO)
     ledger, _ = await SqliteLedger.open(path, key=key, started={"for": "prune"}, clock=clock)
     try:
-        await ledger.queue(
-            Draft("pruned", {**pruned.fields, "archive": digest.hex(), "name": cut(target.name, 300)})
-        )
+        fields = {**pruned.fields, "archive": digest.hex(), "name": cut(target.name, 300)}
+        if pruned.roll is not None:
+            fields["roll"] = pruned.roll
+        await ledger.queue(Draft("pruned", fields))
     finally:
         await ledger.close("pruned")
     return digest
@@ -156,4 +165,6 @@ def _pruning(path: Path, before: int) -> Pruned:
         for last in hashes(connection, before - 1, tree.size - 1):
             tree.add(last)
         (genesis,) = connection.execute("SELECT hash FROM entry WHERE seq = 0").fetchone()
-        return Pruned(before, Head(before - 1, last), genesis, tuple(tree.peaks))
+        roll = roll_in(connection, before)
+        said = roll.said if roll.required else None
+        return Pruned(before, Head(before - 1, last), genesis, tuple(tree.peaks), said)

@@ -19,15 +19,19 @@ from proxy.ledger import Fields
 from proxy.ledger.roll import KINDS, Roll, proof_of
 from proxy.ledger.story import CAP
 from proxy.signing import ProofError
-from proxy.signing.statement import APPROVE, FRESH, Statement
+from proxy.signing.statement import APPROVE, Statement
 
 _ORDERED: Final[Mapping[str, str]] = {
     "resumed": "resume",
     "policy_changed": "accept",
     "extended": "extend",
+    "edited": "edit",
+    "erased": "erase",
 }
 """What an order makes happen: entries that follow one, where reviewers are enrolled."""
-_FOREVER: Final = 2**62
+_EARLY: Final = 86_400 * 1_000_000
+"""A statement is no older than this (microseconds): the gate asks for less (`statement.FRESH`), by a
+clock that may have been set back since, which its entries do not show."""
 
 
 @dataclass(slots=True)
@@ -46,8 +50,8 @@ class Reviews:
     roll: Roll = field(default_factory=lambda: Roll(""))
     _held: dict[str, object] = field(default_factory=dict)
     _approved: dict[str, dict[str, object]] = field(default_factory=dict)
+    _granting: set[tuple[str, str]] = field(default_factory=set)
     _orders: set[str] = field(default_factory=set)
-    _last: str = ""
 
     def take(self, seq: int, fields: Fields) -> None:
         """Go on by one entry."""
@@ -58,13 +62,12 @@ class Reviews:
             self._roll(seq, fields)
         elif kind in _TAKEN:
             _TAKEN[str(kind)](self, seq, fields)
-        elif kind in _ORDERED and self.roll.required:
+        if kind in _ORDERED and self.roll.required:
             self._carried_out(seq, str(kind), fields)
-        self._last = str(fields.get("time"))
 
     def _roll(self, seq: int, fields: Fields) -> None:
         try:
-            self.roll.take(fields, _time(fields), early=self._early(fields))
+            self.roll.take(fields, _time(fields), early=_EARLY)
         except ProofError as error:
             self._found(seq, error, f"a change of who may review ({fields.get('kind')}) does not count")
 
@@ -79,6 +82,7 @@ class Reviews:
     def _started(self, seq: int, fields: Fields) -> None:
         self._held.clear()
         self._approved.clear()
+        self._granting.clear()
 
     def _reviewed(self, seq: int, fields: Fields) -> None:
         if not self.roll.required and "statement" not in fields:
@@ -91,8 +95,10 @@ class Reviews:
             return
         self.signed[statement.reviewer] += 1
         if statement.act == APPROVE:
-            signed = self._approved.setdefault(str(fields.get("hold")), {})
-            signed[statement.reviewer] = fields.get("request")
+            hold = str(fields.get("hold"))
+            self._approved.setdefault(hold, {})[statement.reviewer] = fields.get("request")
+            if "more" in statement.about:
+                self._granting.add((hold, statement.reviewer))
 
     def _judged(self, fields: Fields) -> Statement:
         proof = proof_of(fields)
@@ -105,7 +111,7 @@ class Reviews:
             "reason": fields.get("reason"),
         }
         act = str(fields.get("answer"))
-        statement, who = self.roll.judge(proof, act, wanted, _time(fields), early=self._early(fields))
+        statement, who = self.roll.judge(proof, act, wanted, _time(fields), early=_EARLY)
         if (fields.get("reviewer"), fields.get("person")) != (who.name, who.person):
             raise ProofError("stranger", f"{who.name} has signed it")
         if self._held.get(hold, fields.get("request")) != fields.get("request"):
@@ -118,7 +124,7 @@ class Reviews:
             proof = proof_of(fields)
             said, _ = proof.opened()
             act = str(fields.get("act"))
-            statement, who = self.roll.judge(proof, act, said.about, _time(fields), early=self._early(fields))
+            statement, who = self.roll.judge(proof, act, said.about, _time(fields), early=_EARLY)
             if fields.get("by") != who.name:
                 raise ProofError("stranger", f"{who.name} has signed it")
         except ProofError as error:
@@ -128,8 +134,8 @@ class Reviews:
         self._orders.add(act)
 
     def _carried_out(self, seq: int, kind: str, fields: Fields) -> None:
-        act = _ORDERED[kind]
-        if str(fields.get("by")).startswith("--reload"):
+        act, by = _ORDERED[kind], str(fields.get("by"))
+        if by.startswith("--reload") or (kind == "erased" and "hold" not in fields):
             return  # how the gate was started, and nobody's order
         if act not in self._orders and not self.partial:
             self.findings.add(seq, "review_unsigned", f"'{kind}', and no enrolled reviewer has ordered it")
@@ -151,14 +157,24 @@ class Reviews:
             what = f"hold {hold[:40]} let another request leave than its reviewers have signed"
             self.findings.add(seq, "review_about", what)
 
-    def _early(self, fields: Fields) -> int:
-        """A clock that was set back leaves entries at the time of the one before: then nothing is too old."""
-        return _FOREVER if fields.get("time") == self._last else FRESH
+    def _granted(self, seq: int, fields: Fields) -> None:
+        """Whoever grants has signed the approval, and what else it lets through."""
+        signed = (str(fields.get("hold")), str(fields.get("by")))
+        if self.roll.required and not self.partial and signed not in self._granting:
+            self.findings.add(seq, "review_unsigned", "a grant, and nobody has signed what it lets through")
+        self._granting.discard(signed)
 
     def _found(self, seq: int, error: ProofError, what: str) -> None:
         if self.partial and error.code == "stranger":
             return
         self.findings.add(seq, f"review_{error.code}", f"{what}: {error}")
+
+    def restore(self, said: object) -> None:
+        """Go on behind entries that were pruned; `said` is what the pruning says of the roll."""
+        try:
+            self.roll.restore(said)
+        except ProofError as error:
+            self.findings.add(None, "review_form", str(error))
 
     @property
     def said(self) -> dict[str, object]:
@@ -173,6 +189,7 @@ _TAKEN: Final = {
     "reviewed": Reviews._reviewed,
     "ordered": Reviews._ordered,
     "decided": Reviews._decided,
+    "granted": Reviews._granted,
 }
 
 

@@ -19,6 +19,7 @@ from proxy.ledger.files import beside, schema_problems
 from proxy.ledger.opening import named_key
 from proxy.ledger.read import BROKEN, Source, cannot_open, head, snapshot
 from proxy.ledger.report import Report
+from proxy.ledger.reviews import Reviews
 from proxy.ledger.seal import kept, unseal
 from proxy.ledger.verify_export import read_export, vkey_of
 from proxy.ledger.walk import Progress, Walk
@@ -42,10 +43,14 @@ class Check:
     progress: Progress
     findings: Findings = field(default_factory=Findings)
     roots: Roots = field(default_factory=Roots)
+    reviews: Reviews = field(init=False)
     key: Key | None = None
     sealed: bool = False
     live: bool = False
     pruned: int = 0
+
+    def __post_init__(self) -> None:
+        self.reviews = Reviews(self.findings)
 
     @property
     def pinned(self) -> Key | None:
@@ -90,6 +95,7 @@ class Check:
             sealed=self.sealed,
             pinned=self.pinned is not None,
             places=compared,
+            reviews=self.reviews.said,
         )
 
 
@@ -125,7 +131,7 @@ def verify(
                 check.meet(vkey_of(file))
                 file.seek(0)
                 links = Links(check.findings, latest=latest)
-                check.pruned = read_export(file, links, check.roots)
+                check.pruned = read_export(file, links, check.roots, check.reviews)
                 return check.report("export", links)
     except OSError as error:
         raise cannot_open(path, error.strerror or "it cannot be read") from None
@@ -166,7 +172,7 @@ def _ledger(path: Path, check: Check, links: Links) -> Report:
 
 
 def _walk(connection: sqlite3.Connection, source: Source, end: Head, check: Check, links: Links) -> None:
-    walk = Walk(connection, end, links, check.roots, check.latest, check.progress)
+    walk = Walk(connection, end, links, check.roots, check.latest, check.progress, check.reviews)
     if end.seq + 1 < check.cores.least:
         walk.entries()
     else:

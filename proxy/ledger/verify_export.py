@@ -12,6 +12,7 @@ from typing import BinaryIO, Final, NamedTuple
 from proxy.chain import LIMIT, Findings, Links, UnfitError, canonical, parse_line
 from proxy.ledger.anchors import Roots
 from proxy.ledger.removal import Pruned
+from proxy.ledger.reviews import Reviews
 from proxy.ledger.story import Story
 from proxy.note import Key, NoteError
 
@@ -39,7 +40,7 @@ def vkey_of(file: BinaryIO) -> Key | None:
         return None
 
 
-def read_export(file: BinaryIO, links: Links, roots: Roots) -> int:
+def read_export(file: BinaryIO, links: Links, roots: Roots, reviews: Reviews) -> int:
     """Take all lines of an export; how many entries were pruned before it was made."""
     findings = links.findings
     story = Story(findings)
@@ -50,10 +51,10 @@ def read_export(file: BinaryIO, links: Links, roots: Roots) -> int:
             findings.add(None, "after_end", "there are lines after the one that says where the export ends")
             break
         if isinstance(piece, _Run):
-            story.partial = True
+            story.partial = reviews.partial = True
             links.skip(*piece)
         elif (pruned := _as_pruned(piece)) is not None:
-            story.partial = True
+            story.partial = reviews.partial = True
             gone += _begin_again(pruned, links, roots)
         elif (end := _as_end(piece)) is not None:
             _check_end(end, piece, links, findings)
@@ -61,6 +62,7 @@ def read_export(file: BinaryIO, links: Links, roots: Roots) -> int:
             fields = links.entry(piece)
             roots.add(links.head.hash, links.last)
             story.take(links.head.seq, fields)
+            reviews.take(links.head.seq, fields)
             if fields.get("kind") == "pruned" and (pruned := Pruned.parse(fields)) is not None:
                 said.add(pruned.before - 1)
     if gone and gone not in said and not (end is not None and end.get("filters")):

@@ -17,6 +17,7 @@ from proxy.ledger.anchors import Roots
 from proxy.ledger.opening import check_payload
 from proxy.ledger.read import rows
 from proxy.ledger.removal import Erased, Pruned, erased_in, pruned_in
+from proxy.ledger.reviews import Reviews
 from proxy.ledger.span import Span, Task
 from proxy.ledger.story import CAP, Story
 from proxy.merkle import Tree
@@ -47,6 +48,7 @@ class Walk:
         roots: Roots,
         latest: int,
         progress: Progress,
+        reviews: Reviews,
     ) -> None:
         self.links = links
         self.roots = roots
@@ -56,6 +58,7 @@ class Walk:
         self._latest = latest
         self._progress = progress
         self._story = Story(links.findings)
+        self._reviews = reviews
         self._erased = erased_in(connection, end.seq)
         self._gone = pruned_in(connection)
 
@@ -124,6 +127,7 @@ class Walk:
         if fields.get("kind") == "started":
             self._story.partial = False
         self._story.take(seq, fields)
+        self._reviews.take(seq, fields)
         _removal(seq, fields, self._findings)
 
     def _begin_again(self, pruned: Pruned) -> None:
@@ -135,6 +139,7 @@ class Walk:
         self.roots.begin(pruned.tree)
         self.pruned = pruned.before - 1
         self._story.partial = True
+        self._reviews.restore(pruned.roll)
 
 
 def _removal(seq: int, fields: Fields, findings: Findings) -> None:
