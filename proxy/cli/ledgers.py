@@ -30,6 +30,7 @@ from proxy.witness.kinds import place
 
 _FOLLOW: Final = 0.25
 _SHOWN: Final = 0.1
+_BAR: Final = 30
 _NOTE: Final = 256 * 1024
 
 
@@ -86,7 +87,16 @@ def _keys(texts: list[str]) -> list[Key]:
 
 def _verify(arguments: argparse.Namespace) -> int:
     places = [place(text) for text in arguments.against]
-    report = verify(_file(arguments), time.time(), keys=_keys(arguments.key), against=places)
+    watched = sys.stderr.isatty()
+    report = verify(
+        _file(arguments),
+        time.time(),
+        keys=_keys(arguments.key),
+        against=places,
+        progress=_progress() if watched else lambda _, __: None,
+    )
+    if watched:
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
     if arguments.json:
         print(json.dumps(report.as_dict()))
         return int(report.exit)
@@ -155,7 +165,9 @@ def _progress() -> exports.Progress:
         now = time.monotonic()
         if now - last >= _SHOWN and total:
             last = now
-            print(f"\rsluice: {count:,} of {total:,} entries\x1b[K", end="\r", file=sys.stderr, flush=True)
+            bar = "━" * (_BAR * count // total)
+            said = f"sluice: {bar:{_BAR}} {count:,} of {total:,} entries"
+            print(f"\r{said}\x1b[K", end="\r", file=sys.stderr, flush=True)
 
     return show
 
