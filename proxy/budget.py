@@ -28,8 +28,8 @@ from proxy.decision import Happened, Outcome, Word
 from proxy.policy.limits import ACCOUNTS, EXACTLY, LONGEST, ZERO, limited, total
 from proxy.policy.verdict import Account, Claim, Verdict
 
-EXACT: Final = 1_024
-MOST: Final = 4_096
+EXACT: Final = 512
+MOST: Final = 2_048
 OPEN: Final = 100_000
 """Releases whose outcome is awaited; the oldest beyond count as kept."""
 RETURNED: Final = "returned"
@@ -237,6 +237,13 @@ class Budgets:
 
 
 _OPENING: Final = frozenset(str(word) for word in Word if word.opens)
+
+
+def counts_until(fields: Mapping[str, object], time: int) -> int:
+    """Until when an entry of this time counts, given back or not, in Unix microseconds; 0 if it does not."""
+    if _text(fields, "decision") not in _OPENING:
+        return 0
+    return max((time + one.per * _MICRO for one in _read(fields.get("budgets"))), default=0)
 
 
 def fold(entries: Iterable[tuple[Mapping[str, object], int]]) -> Budgets:

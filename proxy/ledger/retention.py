@@ -13,12 +13,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from proxy.chain import Head, cut, stamp
+from proxy.budget import counts_until
+from proxy.chain import Head, cut, moment, stamp
 from proxy.errors import Exit, fail
 from proxy.ledger import Draft, Ledger, UnavailableError
 from proxy.ledger.enrolled import roll_in, roll_of
 from proxy.ledger.export import archive
-from proxy.ledger.read import Filter, entries, hashes, head, reading
+from proxy.ledger.read import Filter, entries, hashes, head, naming, reading
 from proxy.ledger.removal import Pruned, erasures, pruned_in
 from proxy.ledger.sqlite import SqliteLedger
 from proxy.ledger.verify import verify
@@ -137,6 +138,7 @@ async def prune(path: Path, before: int, target: Path, *, key: Path, clock: Call
             f"'{path}' does not verify", "what is broken is not pruned", "sluice ledger verify", exit=Exit.NO
         )
     pruned = await asyncio.to_thread(_pruning, path, before)
+    await asyncio.to_thread(_refuse_forgetting, path, before, int(clock() * 1_000_000))
     digest = await asyncio.to_thread(archive, path, target, before)
     checked = await asyncio.to_thread(verify, target, clock())
     if not checked.ok or checked.head != pruned.head.hash.hex():
@@ -150,6 +152,20 @@ async def prune(path: Path, before: int, target: Path, *, key: Path, clock: Call
     finally:
         await ledger.close("pruned")
     return digest
+
+
+def _refuse_forgetting(path: Path, before: int, now: int) -> None:
+    """What still counts against a budget may not be pruned: there would be room that nobody gave."""
+    with reading(path) as connection:
+        for entry, fields in naming(connection, "budgets"):
+            until = counts_until(fields, moment(fields.get("time")) or 0)
+            if entry.seq < before and until > now:
+                raise fail(
+                    f"entry {entry.seq} still counts against a budget",
+                    "what is pruned is forgotten, and there would be room again",
+                    f"prune before {entry.seq}, or after {stamp(until)}",
+                    exit=Exit.NO,
+                )
 
 
 def _pruning(path: Path, before: int) -> Pruned:

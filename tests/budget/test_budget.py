@@ -153,7 +153,7 @@ def test_a_month_of_releases_takes_little_room():
         budgets.take(str(number), [taking("1")], now)
         budgets.keep(str(number))
     kept = sum(len(spent.releases) for spent in budgets._rules["small"].values())
-    assert kept <= 4_096
+    assert kept <= 2_048
     assert not budgets._open
     assert budgets.used(ADA, HOUR, now) == 90, "the newest are counted one by one"
     assert 60_000 * 31 / 32 <= budgets.used(ADA, LONGEST, now) <= 60_000 + 1

@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 
 from proxy.budget import RETURNED, entered
+from proxy.errors import SluiceError
 from proxy.ledger import Draft
 from proxy.ledger.read import naming, reading
+from proxy.ledger.retention import prune
+from proxy.ledger.seal import KEY
 from proxy.ledger.spent import spent
 from proxy.ledger.sqlite import SqliteLedger
 from proxy.policy.verdict import Account, Claim, Effect, Verdict
@@ -75,3 +78,20 @@ async def test_only_what_has_the_field_is_read(ledger: Path) -> None:
     await write(ledger, START, plain, nested, released("a", "4"))
     with reading(ledger) as connection:
         assert [fields["id"] for _, fields in naming(connection, "budgets")] == ["a"]
+
+
+async def test_what_still_counts_cannot_be_pruned(ledger: Path, tmp_path: Path) -> None:
+    await write(ledger, START, released("a", "4"))
+    await write(ledger, START + 60, released("b", "1"))
+    key, archive = tmp_path / KEY, tmp_path / "archive.jsonl"
+
+    async def pruned(before: int, at: float) -> None:
+        await prune(ledger, before, archive, key=key, clock=lambda: at)
+
+    with reading(ledger) as connection:
+        first, second = (entry.seq for entry, _ in naming(connection, "budgets"))
+    with pytest.raises(SluiceError, match=f"entry {first} still counts against a budget"):
+        await pruned(second, START + HOUR - 1)
+    assert used(ledger, START + HOUR - 1) == 5
+    await pruned(second, START + HOUR)
+    assert used(ledger, START + HOUR) == 1
