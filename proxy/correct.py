@@ -20,12 +20,13 @@ from typing import Final
 
 from proxy import editor
 from proxy.errors import SluiceError
-from proxy.render import emit, preview_lines, printer, problem_lines
+from proxy.render import emit, preview_lines, printer, problem_lines, visible
 from proxy.state import prepare, state_folder
 from proxy.wire import Desk, HoldView, Sheet
 
 _YES: Final = frozenset({"y", "yes"})
 _AGAIN: Final = frozenset({"e", "edit"})
+_ELSE: Final = "anything else leaves the hold as it is"
 _LONGEST: Final = 4096
 _INTERRUPT: Final = b"\x03"
 _UNCHANGED: Final = "sluice: nothing was changed (an editor with a window of its own may need --wait)"
@@ -88,23 +89,24 @@ async def _confirmed(
     except SluiceError as error:
         lines = [line for problem in error.problems for line in problem_lines(problem)]
         emit(printer(sys.stderr, os.environ), lines)
-        answer = await _asked("e edits again; anything else leaves the request as it is: ", place)
-        return answer in _AGAIN, None
+        answer = await _asked(f"e edits again; {_ELSE}: ", place)
+        return answer.lower() in _AGAIN, None
     emit(printer(sys.stderr, os.environ), list(preview_lines(view)))
-    answer = await _asked(
-        "yes sends the edited request; e edits again; anything else leaves it as it is: ", place
-    )
-    if answer in _YES:
+    yes = view.confirm[-1] if view.confirm else "yes"
+    typed = f"{visible(yes)} (its {view.confirm[0]})" if view.confirm else yes
+    answer = await _asked(f"{typed} sends the edited request; e edits again; {_ELSE}: ", place)
+    # At the critical tier what names the request is typed, exactly.
+    if answer == yes or (not view.confirm and answer.lower() in _YES):
         return False, await desk.edit(sheet, text, becomes=view.digest, reason=reason)
-    return answer in _AGAIN, None
+    return answer.lower() in _AGAIN, None
 
 
 async def _asked(question: str, place: Place) -> str:
-    """What the reviewer answers, in lower case; empty where nobody does, or on Ctrl-C."""
+    """What the reviewer answers; empty where nobody does, or on Ctrl-C."""
     with _answering(place.terminal):
         print(f"sluice: {question}", end="", file=sys.stderr, flush=True)
         line = await _line(place.terminal)
-    return "" if _INTERRUPT in line else line.decode("utf-8", "replace").strip().lower()
+    return "" if _INTERRUPT in line else line.decode("utf-8", "replace").strip()
 
 
 @contextmanager

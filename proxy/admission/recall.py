@@ -39,6 +39,7 @@ class Sent:
     hold: str
     time: float
     became: str = "not yet answered"
+    edited: str = ""
 
 
 class Denial(NamedTuple):
@@ -80,9 +81,10 @@ class Recall:
         until = self._clock() + hold.verdict.patience.remember
         if hold.state is State.DENIED:
             _keep(self._denied, hold.asked, (until, _light(hold)), LIMIT)
-        if hold.state in _NOT_SENT and hold.action.request.body is not None:
-            kept = (until, _light(hold), differs.facts(hold.action.request))
-            _keep(self._earlier, _place(hold), kept, LIMIT_EARLIER)
+        own = hold.edit.before if hold.edit else hold  # later ones are compared with what was asked
+        if hold.state in _NOT_SENT and own.action.request.body is not None:
+            kept = (until, _light(hold), differs.facts(own.action.request))
+            _keep(self._earlier, _place(own), kept, LIMIT_EARLIER)
 
     def decided(self, id: str, word: Word) -> None:
         """What was enforced on a hold; that need not be what people said, where it could not be written."""
@@ -90,9 +92,10 @@ class Recall:
 
     def sent(self, hold: Hold) -> None:
         """What a hold was about leaves now."""
-        self._earlier.pop(_place(hold), None)
+        self._earlier.pop(_place(hold.edit.before if hold.edit else hold), None)
         now = self._clock()
-        kept = (now + hold.verdict.patience.remember, Sent(hold.id, now))
+        by = f"as {', '.join(hold.edit.by)} had edited it, " if hold.edit else ""
+        kept = (now + hold.verdict.patience.remember, Sent(hold.id, now, edited=by))
         _keep(self._sent, hold.asked, kept, LIMIT)
 
     def concluded(self, asked: bytes, outcome: Outcome) -> None:
@@ -141,7 +144,7 @@ class Recall:
         sent = self._already(hold)
         if sent is not None:
             time = datetime.fromtimestamp(sent.time, UTC)
-            told.append(f"the same was already sent {time:%H:%M:%S} UTC, {sent.became}")
+            told.append(f"the same was already sent {time:%H:%M:%S} UTC, {sent.edited}{sent.became}")
         if twin is not None:
             told.append(f"the same request also waits as {twin.id[:6]}")
         return tuple(told)

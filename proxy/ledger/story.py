@@ -67,7 +67,7 @@ class Story:
             self._ended(seq, _text(fields, "id"))
         elif kind == "held":
             self._held(seq, fields)
-        elif kind == "reviewed":
+        elif kind in ("reviewed", "edited"):
             self._reviewed(seq, _text(fields, "hold"))
         elif kind == "started":
             self._started(seq)

@@ -327,3 +327,42 @@ async def test_a_hold_that_has_ended_is_not_edited(hall: Any) -> None:
     for attempt in (desk(h).sheet(hold.id), desk(h).preview(sheet, sheet.text)):
         with pytest.raises(SluiceError, match="is gone: denied by ada"):
             await attempt
+
+
+async def test_the_same_request_again_is_told_that_it_was_sent_as_edited(hall: Any) -> None:
+    h = await hall(RULES)
+    one = await ask(h)
+    await edit(desk(h), await h.pending(), ("amount=500", "amount=40"))
+    one.hearing.decision = await one.ends()
+    one.hearing.conclude(Outcome(Happened.COMPLETED, 200))
+    again = await ask(h)
+    [notice] = (await h.pending()).notices
+    assert "sent" in notice
+    assert notice.endswith("as ada had edited it, answered 200")
+    again.hearing.leave("over")
+    await again.ends()
+
+
+async def test_a_later_request_is_compared_with_what_the_agent_had_asked(hall: Any) -> None:
+    h = await hall(TWO)
+    one = await ask(h)
+    hold = await h.pending()
+    await edit(desk(h), hold, ("amount=500", "amount=40"))
+    now = await h.pending()
+    await h.admission.review(now.id, BOB, approves=False, reason="no", seen=now.digest)
+    assert (await one.ends()).word is Word.DENIED
+    other = await ask(h, request(body=b"amount=600&to=bob", authorization=f"Bearer {KEY}"))
+    assert "form.amount: 500 -> 600" in (await h.pending()).differs
+    other.hearing.leave("over")
+    await other.ends()
+
+
+async def test_at_the_critical_tier_a_preview_says_what_has_to_be_typed(hall: Any) -> None:
+    h = await hall(RULES)
+    one = await ask(h)
+    at = desk(h)
+    sheet = await at.sheet((await h.pending()).id)
+    view = await at.preview(sheet, sheet.text.replace("amount=500", "amount=5000"))
+    assert (view.tier, view.confirm) == ("critical", ("amount", "5000"))
+    one.hearing.leave("over")
+    await one.ends()
