@@ -7,11 +7,18 @@ import logging
 
 import h2.settings
 import pytest
+from mitmproxy.connection import Client, ConnectionState
+from mitmproxy.proxy import commands
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.events import DataReceived, Event
 
 from proxy.decision import Word
+from proxy.gate.events import Answered, Interim, ResponseEndOfMessage
+from proxy.gate.http1_server import Http1Server
+from proxy.gate.layer import LayerOptions
 from proxy.policy.verdict import Keepalive
 
-from .conftest import Agent, Listen, Open, Pki, SmallDoor, Upstream, get, post
+from .conftest import LIMIT, Agent, Listen, Open, Pki, SmallDoor, Upstream, get, post
 from .http2 import Agent2, Upstream2
 
 HOST = "api.test"
@@ -285,10 +292,35 @@ async def test_for_an_agent_that_does_not_read_nothing_piles_up(
     held = agent.ask("/hold", headers=[("user-agent", "python-httpx/0.28.1")])
     await door.until(lambda: door.waiting)
     [connection] = gate.gate._connections
-    await asyncio.sleep(0.2)
-    before = connection.backlog(connection._client)
-    await asyncio.sleep(0.3)
-    assert connection.backlog(connection._client) == before > 0
+
+    def backlog() -> int:
+        return connection.backlog(connection._client)
+
+    async with asyncio.timeout(LIMIT):
+        before = -1
+        while before != backlog():  # until it stands still over many beats
+            before = backlog()
+            await asyncio.sleep(0.2)
+    assert before > 0
     transport.resume_reading()  # type: ignore[attr-defined]
     await agent.until(lambda: agent.interims[held])
     door.waiting[0].release()
+
+
+def test_after_the_final_head_or_for_another_exchange_an_http1_connection_says_nothing() -> None:
+    """The exchanges see to it; this is the second lock on the same door."""
+    client = Client(peername=("", 0), sockname=("", 0), timestamp_start=0.0, state=ConnectionState.OPEN)
+    speaker = Http1Server(Context(client, LayerOptions()))  # type: ignore[arg-type]
+
+    def said(event: Event) -> bytes:
+        done = speaker.handle_event(event)
+        return b"".join(one.data for one in done if isinstance(one, commands.SendData))
+
+    assert said(DataReceived(client, get(80, "/1") + get(80, "/2"))) == b""
+    assert said(Interim(1, 100)) == CONTINUE
+    assert said(Interim(3, 100)) == b""
+    assert said(Answered(1, 200, b"", [(b"content-length", b"0")])).startswith(b"HTTP/1.1 200 ")
+    assert said(Interim(1, 100)) == b""
+    assert said(ResponseEndOfMessage(1)) == b""
+    assert said(Interim(1, 100)) == b""
+    assert said(Interim(3, 100)) == CONTINUE
