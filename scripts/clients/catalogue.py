@@ -63,6 +63,7 @@ def _python() -> list[Row]:
     rows = [Row("python", kind, patience=seconds, fed=True) for kind, seconds in own.items()]
     rows += [Row("python", kind, read=SHORT, patience=SHORT, fed=True) for kind in own]
     rows += [Row("python", "http.client"), Row("python", "http.client", read=SHORT, patience=SHORT)]
+    rows.append(Row("python", "http.client", read=SHORT, said=Keepalive.CONTINUE, patience=SHORT, fed=True))
     rows += [Row("python", "requests", agent=agent) for agent in ("node", "MyAgent/1")]
     rows.append(Row("python", "requests", said=Keepalive.PROCESSING))
     return rows
@@ -78,6 +79,7 @@ _NODE: Final = [
     Row("node", "undici-fetch", read=SHORT, patience=SHORT, fed=True),
     Row("node", "undici-request", patience=300),
     Row("node", "undici-request", read=SHORT, patience=SHORT),
+    Row("node", "undici-request", said=Keepalive.CONTINUE, patience=0),
     Row("node", "http"),
     Row("node", "http", read=SHORT, patience=SHORT),
     Row("node", "http", read=SHORT, said=Keepalive.CONTINUE, patience=SHORT, fed=True),
@@ -93,6 +95,7 @@ ROWS: Final = [
     *_python(),
     Row("curl", "curl"),
     Row("curl", "curl", read=SHORT, patience=SHORT),
+    Row("curl", "curl", said=Keepalive.CONTINUE),
     Row("wget", "wget", patience=900, fed=True),
     Row("wget", "wget", read=SHORT, patience=SHORT, fed=True),
     *_NODE,
