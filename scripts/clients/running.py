@@ -141,7 +141,7 @@ class Run:
     clients: list[Client] = field(default_factory=list)
     _headers: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
 
-    def start(self, row: Row, tool: Tool, host: str) -> None:
+    def start(self, row: Row, tool: Tool, version: str, host: str) -> None:
         """Start one client, as soon as few enough others are starting."""
         self._until(lambda: sum(not each.settled for each in self.clients) < _AT_ONCE, _STARTING)
         words = {"TARGET": f"https://{host}", "CA": self.environment["SSL_CERT_FILE"]}
@@ -155,7 +155,7 @@ class Run:
             stderr=subprocess.PIPE,
             text=True,
         )
-        client = Client(row, tool.version(row), host, started)
+        client = Client(row, version, host, started)
         self.clients.append(client)
         threading.Thread(target=client.listen, daemon=True).start()
 
@@ -249,19 +249,18 @@ def opened(folder: Path, hosts: Sequence[str]) -> Iterator[Run]:
 
 def ran(rows: Sequence[Row], tools: Tools, seconds: float, folder: Path) -> list[Result]:
     """Hold every row's client for so many seconds, then let it through."""
-    ready: list[tuple[Row, Tool]] = []
+    ready: list[tuple[Row, Tool, str]] = []
     missing: list[Result] = []
     for row in rows:
         try:
             tool = tools.of(row)
-            tool.version(row)
-            ready.append((row, tool))
+            ready.append((row, tool, tool.version(row)))
         except Missing as why:
             missing.append(Result(row, missing=str(why)))
-    hosts = [f"c{number:02}.say-{row.said}.{DOMAIN}" for number, (row, _) in enumerate(ready)]
+    hosts = [f"c{number:02}.say-{row.said}.{DOMAIN}" for number, (row, *_) in enumerate(ready)]
     with opened(folder, hosts or [DOMAIN]) as run:
-        for (row, tool), host in zip(ready, hosts, strict=True):
-            run.start(row, tool, host)
+        for (row, tool, version), host in zip(ready, hosts, strict=True):
+            run.start(row, tool, version, host)
         run.hold(seconds)
         run.release()
         found = {result.row: result for result in [*run.results(), *missing]}
