@@ -170,7 +170,9 @@ class Admission:
         Raises SluiceError (exit 1) where the hold has ended, the answer is not this person's
         to give, or it could not be written down.
         """
-        hold = self.budgeting.again(self.approvals.find(prefix))
+        hold = self.approvals.find(prefix)
+        if approves:
+            hold = self.budgeting.again(hold)
         review = Review(reviewer, approves, reason, seen or hold.digest, self.clock(), proof)
         hold.reviewed(review)  # raises here, before anything is written, where it does not count
         try:

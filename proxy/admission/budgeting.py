@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from proxy.budget import Budgets, gives_back, takings
 from proxy.decision import By, Decision, Outcome, Word
+from proxy.errors import Exit, fail
 from proxy.hold import Hold, State
 from proxy.ledger import Fields
 from proxy.policy.verdict import Effect, Verdict
@@ -55,9 +56,10 @@ class Budgeting:
 
     def again(self, hold: Hold) -> Hold:
         """
-        An open hold as its budgets leave it now: where others have used the room, its rule speaks too.
+        An open hold as its budgets leave it now, before an approval counts.
 
-        Asked before a person's answer counts, who then answers for what is demanded by now.
+        Where others have used the room, the rule that limits it speaks too: raises SluiceError
+        (exit 1), because whoever approves has not seen that.
         """
         if hold.settled or not hold.verdict.budgets:
             return hold
@@ -66,6 +68,8 @@ class Budgeting:
             approvals.refuse(hold.id, verdict.why)
         elif not set(verdict.demands) <= set(hold.verdict.demands) and hold.action.request.body is not None:
             approvals.demand(hold.id, verdict, self._admission.understood(hold.action.request))
+            what = f"hold {hold.id[:6]} is over a budget by now: {verdict.why}"
+            raise fail(what, "others have used it since you looked", "look at it again", exit=Exit.NO)
         return approvals.get(hold.id)
 
     def reserve(self, hold: Hold) -> None:

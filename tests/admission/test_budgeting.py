@@ -180,6 +180,8 @@ async def test_what_waited_for_another_rule_meets_the_budget_as_it_is_when_it_is
     hold = await h.pending()
     assert hold.verdict.rules == ("looked-at",)
     assert await word(h, b"amount=5") is Word.ALLOWED
+    with pytest.raises(SluiceError, match="over a budget by now"):
+        await h.admission.review(hold.id, ADA, approves=True, reason="", seen=hold.digest)
     now = await h.admission.review(hold.id, ADA, approves=True, reason="", seen=hold.digest)
     assert now.state is State.PENDING
     assert now.verdict.rules == ("looked-at", "small")
