@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from enum import Enum
 from typing import Any, Final
@@ -21,7 +21,8 @@ from proxy.console.keys import Keys
 from proxy.console.scene import Mode, Scene
 from proxy.console.terminal import Terminal
 from proxy.errors import SluiceError
-from proxy.wire import Call, Desk, HoldView, Snapshot, Status, Verb
+from proxy.render import time_left
+from proxy.wire import Call, Desk, HoldView, Offer, Snapshot, Status, Verb
 
 _TICK: Final = 1.0
 _BREATH: Final = 0.02
@@ -212,10 +213,11 @@ class _Console:
                 self._act(self._scene.press(key, self._loop.time()))
         self._wake.set()
 
-    def _act(self, call: Call | None) -> None:
+    def _act(self, calls: Sequence[Call]) -> None:
         if self._scene is not None and self._scene.over:
             self.end(Ending.QUIT)
-        elif call is not None:
+            return
+        for call in calls:
             task = asyncio.ensure_future(self._ask(call))
             self._asking.add(task)
             task.add_done_callback(self._asking.discard)
@@ -235,11 +237,20 @@ class _Console:
         if isinstance(answer, Status):
             self._scene.status = answer
             return ""
+        if isinstance(answer, Offer):
+            self._scene.offered(answer)
+            return ""
         if not isinstance(answer, HoldView):
             return ""
         if call.verb is Verb.SHOW:
             self._scene.took(answer)
             return ""
+        if call.verb is Verb.EXTEND:
+            return f"{answer.id[:6]} has {time_left(answer.deadline - self._clock())} left"
+        if call.verb is Verb.GRANT:
+            return f"{answer.state}: {answer.id[:6]}; its like goes unasked: sluice grants"
+        if answer.state == "spendable":
+            return f"approved: {answer.id[:6]} is sent when its agent asks again"
         if answer.state == "pending":
             return f"your approval counts; {answer.approvals_needed} more needed"
         return f"{answer.state}: {answer.id[:6]}"

@@ -7,27 +7,29 @@ its line, so that even a glyph of another width than ours moves nothing of ours.
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Final
 
-from rich.cells import cell_len, chop_cells
-from rich.console import Console
 from rich.text import Text
 
+from proxy.console import pages
+from proxy.console.pages import row, wrapped
+from proxy.console.rows import ASKING, AWAY
 from proxy.console.scene import Mode, Scene, sight, subject
-from proxy.render import ended_text, in_full, in_short, plain_line, safe, short_id, tier_text, time_left
+from proxy.render import in_short, safe, short_id
 from proxy.wire import HoldView
 
 _LABEL: Final = 11
 _ROW_LINES: Final = 3
-_BODY: Final = 64 * 1024
+_GONE: Final = 5
 _FOOTERS: Final = {
-    Mode.QUEUE: "↑↓ move  enter look  a approve  d deny  p pause  y policy  u unlock  q quit  ?",
-    Mode.WHOLE: "↑↓ scroll  a approve  d deny  esc back  ? help",
+    Mode.QUEUE: "↑↓ move  enter look  a approve  d deny  l like  b batch  x longer  q quit  ?",
+    Mode.WHOLE: "↑↓ scroll  a approve  d deny  l like  b batch  x longer  esc back  ?",
     Mode.REASON: "enter denies with this reason  esc cancels",
+    Mode.CONFIRM: "enter approves what you have typed  esc cancels",
+    Mode.GROUP: "↑↓ move  space leave out  a approve the chosen  d deny them  esc back",
+    Mode.LIKE: "↑↓ scroll  t time  n number  a approve this and its like  esc back",
     Mode.POLICY: "↑↓ scroll  y take this policy  esc back",
     Mode.QUIT: "q again to quit  any other key to stay",
     Mode.HELP: "any key to go back",
@@ -35,9 +37,12 @@ _FOOTERS: Final = {
 _HELP: Final = (
     "↑ ↓ k j          move; in a request: scroll (also page up, page down, home, end)",
     "enter, space     look at the whole request, as it would leave",
-    "a                approve the hold that is shown",
+    "a                approve the hold that is shown; at the critical tier what names it is typed",
     "d                deny it; type a reason for the agent, then enter (esc cancels)",
     "e                correct it in your editor; what has changed is shown, and sent once confirmed",
+    "l                look at the rule for its like; there, a approves it and its like for a while",
+    "b                decide alike holds together, with all in which each differs on the screen",
+    "x                give it 10 minutes more",
     "p                pause: everything is refused, also what waits; again to resume",
     "y                look at a changed policy; there, y takes it",
     "u                unlock the desk after an agent's sluice run ended without goodbye",
@@ -66,11 +71,15 @@ def frame(scene: Scene, now: float, width: int, height: int) -> Frame:
         case Mode.HELP:
             middle = [Text(line) for line in _HELP]
         case Mode.POLICY:
-            middle = _policy(scene, room, width, names)
+            middle = pages.policy(scene, room, width, names)
+        case Mode.LIKE:
+            middle = pages.like(scene, now, room, width, names)
+        case Mode.GROUP | Mode.REASON if scene.group is not None:
+            middle = pages.group(scene, now, room, width, names)
         case Mode.WHOLE:
-            middle = _whole(scene, now, room, width, names)
+            middle = pages.whole(scene, now, room, width, names)
         case _ if scene.origin is Mode.WHOLE and scene.mode is not Mode.QUEUE:
-            middle = _whole(scene, now, room, width, names)
+            middle = pages.whole(scene, now, room, width, names)
         case _:
             middle = _queue(scene, now, room, width, names)
     blank = [Text()] * (room - len(middle))
@@ -117,7 +126,7 @@ def _banner(what: str, text: str) -> Text:
 
 def _talk(scene: Scene, width: int) -> Text:
     match scene.mode:
-        case Mode.REASON:
+        case Mode.REASON | Mode.CONFIRM:
             return _prompt(scene, width)
         case Mode.QUIT:
             holds = "hold waits" if scene.waiting == 1 else "holds wait"
@@ -128,52 +137,72 @@ def _talk(scene: Scene, width: int) -> Text:
 
 
 def _prompt(scene: Scene, width: int) -> Text:
-    view = scene.hold
-    ended = view is None or view.state != "pending"
-    label = "ended, nothing will be denied: " if ended else f"deny {short_id(view)} because: " if view else ""
+    label = _asked(scene)
     line = Text.assemble((label, "bold red"))
     room = max(1, (width - len(label) - 1) // 2)
     line.append_text(safe(scene.draft[-room:]))
     return line.append("▏")
 
 
+def _asked(scene: Scene) -> str:
+    """What stands before the line that is being typed."""
+    view = scene.hold
+    if scene.group is not None:
+        return f"deny {len(scene.group.chosen)} holds because: "
+    if view is None:
+        return ""
+    if scene.mode is Mode.CONFIRM:
+        ended = view.state not in ASKING
+        return (
+            "ended, nothing will be approved: "
+            if ended
+            else f"to approve type the {' '.join(view.confirm)}: "
+        )
+    open_still = view.state in ASKING | AWAY
+    return f"deny {short_id(view)} because: " if open_still else "ended, nothing will be denied: "
+
+
 # The queue and the selected hold below it
 
 
 def _queue(scene: Scene, now: float, room: int, width: int, names: set[str]) -> list[Text]:
+    away = list(_away(scene))
     if not scene.rows:
-        return [Text(), Text("  nothing is waiting", "dim")]
+        return [Text(), Text("  nothing is waiting", "dim"), *away]
     size = max(1, min(len(scene.rows), max(3, room // 3), room - 1))
     order = list(scene.rows.values())
     at = next((at for at, view in enumerate(order) if view.id == scene.selected), 0)
     start = at // size * size
     page = order[start : start + size]
-    lines = [_row(view, now, view.id == scene.selected) for view in page]
+    lines = [_listed(view, now, selected=view.id == scene.selected) for view in page]
     names.update(map(sight, page))
     if len(order) > size:
         lines.append(Text(f"  {start + 1}-{start + len(page)} of {len(order)}", "dim"))
+    lines += away
     if (view := scene.hold) is not None and room - len(lines) > _ROW_LINES:
         lines += [Text(f"── hold {view.id} ".ljust(width, "─"), "dim"), *_details(view, now, width)]
         names.add(subject(view))
     return _fitted(lines, room)
 
 
-def _row(view: HoldView, now: float, selected: bool) -> Text:
-    mark = ("▸ " if selected else "  ", "bold")
-    style = "bold" if selected else ""
-    if view.state != "pending":
-        return Text.assemble(mark, (f"{short_id(view)}  ", style), ended_text(view))
-    tier = tier_text(view)
-    tier.pad_right(max(0, 8 - len(tier.plain)))
-    left = f"{short_id(view)}  {time_left(view.deadline - now):>9}  "
-    return Text.assemble(mark, (left, style), tier, "  ", plain_line(view))
+def _listed(view: HoldView, now: float, *, selected: bool) -> Text:
+    return row(view, now, "▸ " if selected else "  ", "bold" if selected else "")
+
+
+def _away(scene: Scene) -> Iterator[Text]:
+    """Those that nobody waits for, in one line: they are no work as long as nobody comes back."""
+    gone = [short_id(view) for view in scene.away.values() if view.id not in scene.rows]
+    if gone:
+        more = ", …" if len(gone) > _GONE else ""
+        whose = "its agent has gone" if len(gone) == 1 else "their agents have gone"
+        yield Text(f"  {len(gone)} more, {whose}: {', '.join(gone[:_GONE])}{more}", "dim")
 
 
 def _details(view: HoldView, now: float, width: int) -> Iterator[Text]:
     for label, text in in_short(view, now):
-        wrapped = _wrapped(text, width - _LABEL)
-        for at, line in enumerate(wrapped[:_ROW_LINES]):
-            if at == _ROW_LINES - 1 and len(wrapped) > _ROW_LINES:
+        lines = wrapped(text, width - _LABEL)
+        for at, line in enumerate(lines[:_ROW_LINES]):
+            if at == _ROW_LINES - 1 and len(lines) > _ROW_LINES:
                 line.truncate(width - _LABEL - 1)
                 line.append("…", "bold yellow")
             yield Text.assemble((f"{'' if at else label:>{_LABEL - 2}}  ", "dim"), line)
@@ -183,61 +212,3 @@ def _fitted(lines: list[Text], room: int) -> list[Text]:
     if len(lines) <= room:
         return lines
     return [*lines[: max(0, room - 1)], Text("… enter shows the rest", "bold yellow")]
-
-
-# Whole screens
-
-
-def _whole(scene: Scene, now: float, room: int, width: int, names: set[str]) -> list[Text]:
-    view, whole = scene.hold, scene.whole
-    if view is None or whole is None or whole.digest != view.digest:
-        return [Text(), Text("  reading the request …", "dim")]
-    names.update((sight(view), subject(view)))
-    head = _row(view, now, True)
-    why = Text.assemble(("  rule ", "dim"), safe(view.rule, "bold"), "  ", safe(view.why))
-    body = _laid(scene, whole, in_full(whole, _BODY), width)
-    return [head, why, *_scrolled(scene, body, room - 2, width)]
-
-
-def _policy(scene: Scene, room: int, width: int, names: set[str]) -> list[Text]:
-    if not scene.status.policy_next:
-        return [Text(), Text("  no changed policy waits to be taken", "dim")]
-    names.add(f"policy {scene.status.policy_next}")
-    head = Text(f"  policy {scene.status.policy_next[:8]} would take the place of {scene.status.policy[:8]}")
-    change = scene.status.policy_change
-    body = _laid(scene, scene.status.policy_next, map(_changed, change.split("\n")), width)
-    return [head, *_scrolled(scene, body, room - 1, width)]
-
-
-def _changed(line: str) -> Text:
-    return safe(line, {"+": "green", "-": "red"}.get(line[:1], ""))
-
-
-def _scrolled(scene: Scene, body: Sequence[Text], room: int, width: int) -> list[Text]:
-    """A window on more lines than fit, under a line that says which they are."""
-    size = max(1, room - 1)
-    scene.scroll = min(scene.scroll, max(0, len(body) - size))
-    start = scene.scroll
-    label = f"── lines {start + 1}-{min(start + size, len(body))} of {len(body)} "
-    return [Text(label.ljust(width, "─"), "dim"), *body[start : start + size]]
-
-
-def _laid(scene: Scene, of: object, texts: Iterable[Text], width: int) -> Sequence[Text]:
-    """All lines of a long text at this width; worked out once, since an agent chose how long it is."""
-    if scene.laid is None or scene.laid[0] is not of or scene.laid[1] != width:
-        scene.laid = (of, width, [line for text in texts for line in _folded(text, width)])
-    return scene.laid[2]
-
-
-def _folded(text: Text, width: int) -> Sequence[Text]:
-    """A line cut at the edge and nowhere else, so that it is seen as it was written."""
-    ends = list(accumulate(map(len, chop_cells(text.plain, max(2, width)))))
-    return list(text.divide(ends[:-1])) if len(ends) > 1 else [text]
-
-
-def _wrapped(text: Text, width: int) -> list[Text]:
-    if len(text.plain) <= width and cell_len(text.plain) <= width:
-        return [text]
-    # Wrapping asks a console for its defaults only; this one writes nowhere.
-    plain = Console(file=io.StringIO(), markup=False, emoji=False, highlight=False)
-    return list(text.wrap(plain, max(1, width), overflow="fold"))

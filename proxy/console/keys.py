@@ -74,6 +74,17 @@ class Keys:
         return [Key("escape")] if rest == "\x1b" else []
 
 
+def typed(line: str, key: Key) -> str:
+    """A line that is being typed, after one more key."""
+    match key.name:
+        case "backspace":
+            return line[:-1]
+        case "clear":
+            return ""
+        case _:
+            return line + "".join(char for char in key.text if char.isprintable())
+
+
 def _next(text: str) -> tuple[Key | None, int]:
     """The first key and how many characters it is; 0 where more have to come."""
     if text.startswith(_PASTE):

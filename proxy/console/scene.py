@@ -1,15 +1,16 @@
 """
 What stands on the reviewer's screen, and what each key means there.
 
-Values only: changes and keys in, calls out. Three rules keep a key from meaning something
+Values only: changes and keys in, calls out. Four rules keep a key from meaning something
 that the reviewer did not see:
 
-- A key that decides counts for the hold (policy, lock) that the *last drawn frame* showed in
-  full, by digest, and only `ARMING` seconds after it was first drawn: what was typed ahead, or
-  in the moment something appeared, decides nothing.
+- A key that decides counts for the hold (policy, lock, rule) that the *last drawn frame* showed,
+  by digest, and only `ARMING` seconds after it was first drawn: what was typed ahead, or in the
+  moment something appeared, decides nothing.
 - The selection is a hold, not a line. It moves by keys alone; a hold that ends under it stays
   there, says how it ended, and takes no answer.
-- What is typed as a reason stays typing until Enter or Esc, also if the hold ends meanwhile.
+- What is typed stays typing until Enter or Esc, also if the hold ends meanwhile.
+- What is decided together, or beforehand, has been on the screen, all of it.
 """
 
 from __future__ import annotations
@@ -21,11 +22,18 @@ from typing import Final
 
 from rich.text import Text
 
-from proxy.console.keys import Key
-from proxy.wire import Call, Change, HoldView, Snapshot, Status, Verb
+from proxy.console.groups import Group, alike
+from proxy.console.keys import Key, typed
+from proxy.console.likes import SECONDS, USES, Like, next_of
+from proxy.console.rows import ASKING, AWAY, Rows, item, sight, subject
+from proxy.console.sights import ARMING, Sights
+from proxy.render import short_id
+from proxy.wire import Call, HoldView, Offer, Verb
 
-ARMING: Final = 0.5
-"""Seconds from the first sight of a thing until a key may decide it."""
+__all__ = ["ARMING", "ASKING", "Mode", "Scene", "item", "sight", "subject"]
+
+EXTENSION: Final = 600
+"""Seconds that one key gives a hold."""
 
 _REASON: Final = 500
 _STEPS: Final = {
@@ -33,6 +41,7 @@ _STEPS: Final = {
     "home": -1_000_000, "g": -1_000_000, "end": 1_000_000, "G": 1_000_000,
 }  # fmt: skip
 _TOO_SOON: Final = "not decided: the key came before this was on the screen long enough to be read"
+_ENDED: Final = "this hold has ended; nothing was answered"
 
 
 class Mode(Enum):
@@ -41,119 +50,84 @@ class Mode(Enum):
     QUEUE = "queue"
     WHOLE = "whole"
     REASON = "reason"
+    CONFIRM = "confirm"
+    GROUP = "group"
+    LIKE = "like"
     POLICY = "policy"
     QUIT = "quit"
     HELP = "help"
 
 
-def sight(view: HoldView) -> str:
-    """The name under which a frame says that it lists a hold."""
-    return f"row {view.id} {view.digest}"
-
-
-def subject(view: HoldView) -> str:
-    """The name under which a frame says that it shows a hold, for its keys to mean that one."""
-    return f"hold {view.id} {view.digest}"
-
-
 @dataclass(slots=True)
-class Scene:
+class Scene(Rows):
     """
     The state of the console. Times are monotonic seconds.
 
-    `rows` are the holds in the order of their coming: those that wait, and the selected one.
-    `on_screen` names what the last frame showed, `_first` when each was first shown. Whoever
-    draws keeps `scroll` within what there is, and a long text's lines in `laid`.
+    Whoever draws keeps `scroll` within what there is, and a long text's lines in `laid`.
     """
 
-    status: Status
-    rows: dict[str, HoldView] = field(default_factory=dict)
-    selected: str = ""
     mode: Mode = Mode.QUEUE
     origin: Mode = Mode.QUEUE
     whole: HoldView | None = None
+    group: Group | None = None
+    like: Like | None = None
     scroll: int = 0
     laid: tuple[object, int, Sequence[Text]] | None = None
     draft: str = ""
-    message: str = ""
-    bell: bool = False
     over: bool = False
     answering: set[str] = field(default_factory=set)
-    on_screen: frozenset[str] = frozenset()
-    _first: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def hold(self) -> HoldView | None:
-        """The selected hold, which may have ended."""
-        return self.rows.get(self.selected)
-
-    @property
-    def waiting(self) -> int:
-        """How many holds wait for an answer."""
-        return sum(view.state == "pending" for view in self.rows.values())
+    sights: Sights = field(default_factory=Sights)
+    _confirming: str = ""
 
     def drawn(self, names: Collection[str], time: float) -> None:
         """A frame that shows these things is on the screen since now."""
-        self.on_screen = frozenset(names)
-        known = {sight(view) for view in self.rows.values()}.intersection(self._first)
-        self._first = {name: self._first.get(name, time) for name in known.union(names)}
+        self.sights.drawn(names, time, {sight(view) for view in self.rows.values()})
 
     def blank(self) -> None:
         """A frame is on its way: until it is drawn, nothing can be said to be on the screen."""
-        self.on_screen = frozenset()
-
-    # What happens at the desk
-
-    def apply(self, change: Snapshot | Change) -> None:
-        """Take a change in; nothing here moves the selection off a hold."""
-        if isinstance(change, Snapshot):
-            self._start(change)
-            return
-        if change.status is not None:
-            self.status = change.status
-        view = change.hold
-        if view is None:
-            return
-        if view.state == "pending":
-            self._put(view)
-        elif view.id == self.selected:
-            self.rows[view.id] = view
-        else:
-            self.rows.pop(view.id, None)
-
-    def _put(self, view: HoldView) -> None:
-        self.bell = self.bell or view.id not in self.rows
-        self.rows[view.id] = view
-        self.selected = self.selected or view.id
-
-    def _start(self, snapshot: Snapshot) -> None:
-        before, kept = self.rows, self.hold
-        self.status = snapshot.status
-        self.rows = {view.id: view for view in snapshot.holds}
-        self.bell = self.bell or not self.rows.keys() <= before.keys()
-        if kept is not None and kept.id not in self.rows:
-            gone = replace(kept, state="gone", cause="it ended unseen") if kept.state == "pending" else kept
-            self.rows = {kept.id: gone, **self.rows}
-        self.selected = self.selected or next(iter(self.rows), "")
+        self.sights.blank()
 
     def took(self, view: HoldView) -> None:
         """The whole request has come that was asked for."""
-        if view.id == self.selected and self.mode is not Mode.QUEUE:
+        if self.group is not None:
+            self.group.took(view)
+        elif view.id == self.selected and self.mode is not Mode.QUEUE:
             self.whole = view
+
+    def offered(self, offer: Offer) -> None:
+        """The rule has come that was asked for; one of another request is not taken for it."""
+        like = self.like
+        if like is not None and (like.view.id, like.view.digest) == (offer.hold, offer.digest):
+            self.like = replace(like, offer=offer)
 
     def answered(self, call: Call, said: str) -> None:
         """A call has ended; `said` is what to tell of it."""
         self.answering.discard(call.prefix)
-        self.message = said
+        self.message = said or self.message
+        refused = call.verb is Verb.OFFER and self.like is not None and self.like.offer is None
+        if refused and self.mode is Mode.LIKE:
+            self._back()
 
     # Keys
 
-    def press(self, key: Key, time: float) -> Call | None:
+    def press(self, key: Key, time: float) -> tuple[Call, ...]:
         """What a key asks of the desk, if anything; `time` is when it was read."""
         self.message = ""
+        if self.mode is Mode.GROUP:
+            return self._read_group(key, time)
+        if self.mode is Mode.REASON:
+            return self._type_reason(key)
+        call = self._press(key, time)
+        if key.name == "b" and call is None and self.mode in (Mode.QUEUE, Mode.WHOLE):
+            return self._open_group()
+        return () if call is None else (call,)
+
+    def _press(self, key: Key, time: float) -> Call | None:
         match self.mode:
-            case Mode.REASON:
-                return self._type(key)
+            case Mode.CONFIRM:
+                return self._type_confirmation(key)
+            case Mode.LIKE:
+                return self._read_like(key, time)
             case Mode.QUIT:
                 self.over = key.name in ("q", "interrupt")
                 self.mode = self.origin
@@ -165,12 +139,12 @@ class Scene:
                 return self._read_policy(key, time)
             case Mode.WHOLE:
                 return self._read_whole(key, time)
-            case Mode.QUEUE:
+            case Mode.QUEUE | Mode.GROUP | Mode.REASON:
                 return self._choose(key, time)
 
     def _choose(self, key: Key, time: float) -> Call | None:
         if key.name in _STEPS:
-            self._move(_STEPS[key.name])
+            self.move(_STEPS[key.name])
         match key.name:
             case "enter" | " " if self.selected:
                 self.mode, self.whole, self.scroll = Mode.WHOLE, None, 0
@@ -190,8 +164,7 @@ class Scene:
         return None
 
     def _read_whole(self, key: Key, time: float) -> Call | None:
-        if key.name in _STEPS:
-            self.scroll = max(0, self.scroll + _STEPS[key.name])
+        self._scroll(key)
         match key.name:
             case "escape" | "q" | "enter" | " ":
                 self.mode, self.whole = Mode.QUEUE, None
@@ -204,70 +177,203 @@ class Scene:
         return None
 
     def _read_policy(self, key: Key, time: float) -> Call | None:
-        if key.name in _STEPS:
-            self.scroll = max(0, self.scroll + _STEPS[key.name])
+        self._scroll(key)
         if key.name in ("escape", "q", "interrupt", "n"):
             self.mode = Mode.QUEUE
         if key.name != "y":
             return None
-        if not self._armed(f"policy {self.status.policy_next}", time):
+        if not self.sights.armed(f"policy {self.status.policy_next}", time):
             self.message = _TOO_SOON
             return None
         self.mode = Mode.QUEUE
         return Call(Verb.ACCEPT, policy=self.status.policy_next)
 
-    def _type(self, key: Key) -> Call | None:
+    def _scroll(self, key: Key) -> None:
+        if key.name in _STEPS:
+            self.scroll = max(0, self.scroll + _STEPS[key.name])
+
+    def _type_reason(self, key: Key) -> tuple[Call, ...]:
         match key.name:
             case "escape" | "interrupt":
                 self.mode, self.message = self.origin, "not denied"
-            case "backspace":
-                self.draft = self.draft[:-1]
-            case "clear":
-                self.draft = ""
             case "enter":
                 self.mode = self.origin
                 return self._deny()
             case _:
-                typed = "".join(char for char in key.text if char.isprintable())
-                self.draft = (self.draft + typed)[:_REASON]
+                self.draft = typed(self.draft, key)[:_REASON]
+        return ()
+
+    def _type_confirmation(self, key: Key) -> Call | None:
+        """What names the request has to be typed: a paste is not."""
+        match key.name:
+            case "escape" | "interrupt":
+                self.mode, self.message = self.origin, "not approved"
+            case "enter":
+                self.mode = self.origin
+                return self._confirmed()
+            case "paste":
+                self.message = "type it, it is not pasted"
+            case _:
+                self.draft = typed(self.draft, key)[:_REASON]
         return None
 
     # What keys decide
 
-    def _armed(self, name: str, time: float) -> bool:
-        return name in self.on_screen and time >= self._first.get(name, time) + ARMING
-
     def _decide(self, key: Key, time: float) -> Call | None:
         view = self.hold
-        if key.name not in ("a", "d") or view is None:
+        if key.name not in ("a", "d", "l", "x") or view is None:
             return None
-        if view.state != "pending":
-            self.message = "this hold has ended; nothing was answered"
+        if view.state not in ASKING and (view.state not in AWAY or key.name != "d"):
+            self.message = "its agent has gone; there is nothing to send" if view.state in AWAY else _ENDED
         elif view.id in self.answering:
             self.message = "your answer to this hold is on its way"
-        elif subject(view) not in self.on_screen or not self._armed(sight(view), time):
+        elif subject(view) not in self.sights.on_screen or not self.sights.armed(sight(view), time):
             self.message = _TOO_SOON
         elif key.name == "d":
             self.mode, self.origin, self.draft = Mode.REASON, self.mode, ""
+        elif key.name == "x":
+            return Call(Verb.EXTEND, prefix=view.id, seconds=EXTENSION)
+        elif key.name == "l":
+            return self._open_like(view)
+        elif view.confirm:
+            self.mode, self.origin, self.draft = Mode.CONFIRM, self.mode, ""
+            self._confirming = view.digest
         else:
-            self.answering.add(view.id)
-            return Call(Verb.REVIEW, prefix=view.id, approves=True, digest=view.digest)
+            return self._answer(view, approves=True)
         return None
 
-    def _deny(self) -> Call | None:
-        view = self.hold
-        if view is None or view.state != "pending":
-            self.message = "this hold has ended; nothing was answered"
-            return None
+    def _answer(self, view: HoldView, *, approves: bool, reason: str = "") -> Call:
         self.answering.add(view.id)
-        return Call(
-            Verb.REVIEW, prefix=view.id, approves=False, reason=self.draft.strip(), digest=view.digest
-        )
+        return Call(Verb.REVIEW, prefix=view.id, approves=approves, reason=reason, digest=view.digest)
+
+    def _confirmed(self) -> Call | None:
+        view = self.hold
+        if view is None or view.state not in ASKING or view.digest != self._confirming:
+            self.message = _ENDED
+        elif self.draft.strip() != view.confirm[-1]:
+            self.message = f"not approved: that is not {view.confirm[-1]}"
+        else:
+            return self._answer(view, approves=True)
+        return None
+
+    def _deny(self) -> tuple[Call, ...]:
+        reason = self.draft.strip()
+        if self.group is not None:
+            return self._answer_group(approves=False, reason=reason)
+        view = self.hold
+        if view is None or view.state not in ASKING | AWAY:
+            self.message = _ENDED
+            return ()
+        return (self._answer(view, approves=False, reason=reason),)
+
+    # Alike holds together
+
+    def _open_group(self) -> tuple[Call, ...]:
+        view = self.hold
+        views = alike(view, self.rows.values()) if view is not None and view.state in ASKING else []
+        if view is not None and view.confirm:
+            self.message = "at the critical tier each is decided by itself"
+        elif len(views) < 2:
+            self.message = "no other hold is like this one: same rules, agent, operation and host"
+        else:
+            self.mode, self.origin, self.group = Mode.GROUP, self.mode, Group(tuple(views))
+            self.sights.forget()
+            return tuple(Call(Verb.SHOW, prefix=one.id) for one in views)
+        return ()
+
+    def _read_group(self, key: Key, time: float) -> tuple[Call, ...]:
+        group = self.group
+        assert group is not None
+        if key.name in _STEPS:
+            group.at = min(max(group.at + _STEPS[key.name], 0), len(group.views) - 1)
+        match key.name:
+            case "escape" | "q" | "interrupt" | "b":
+                self.mode, self.group = Mode.QUEUE, None
+            case " ":
+                group.out ^= {group.views[group.at].id}
+            case "a" | "d" if self._may_answer(group, time):
+                if key.name == "a":
+                    return self._answer_group(approves=True)
+                self.mode, self.origin, self.draft = Mode.REASON, Mode.GROUP, ""
+        return ()
+
+    def _may_answer(self, group: Group, time: float) -> bool:
+        """Whether every hold that was chosen can be decided here, and has been on the screen in full."""
+        alone = [view for view in group.chosen if group.alone(view.id)]
+        unread = [view for view in group.chosen if not self.sights.was_read(item(view), time)]
+        if not group.ready:
+            self.message = _TOO_SOON
+        elif not self._open_in(group):
+            self.message = "none of these is chosen and still waits"
+        elif alone:
+            self.message = (
+                f"decide {short_id(alone[0])} by itself (space leaves it out): {group.alone(alone[0].id)}"
+            )
+        elif unread:
+            self.message = (
+                f"not decided: {len(unread)} of {len(group.chosen)} have not been on the screen yet"
+            )
+        return not self.message
+
+    def _open_in(self, group: Group) -> list[HoldView]:
+        """The chosen ones that still wait, for the very request that was shown."""
+        now = [(view, self.rows.get(view.id)) for view in group.chosen]
+        return [
+            view for view, row in now if row is not None and row.state in ASKING and row.digest == view.digest
+        ]
+
+    def _answer_group(self, *, approves: bool, reason: str = "") -> tuple[Call, ...]:
+        assert self.group is not None
+        views = [view for view in self._open_in(self.group) if view.id not in self.answering]
+        self.mode, self.group = Mode.QUEUE, None
+        return tuple(self._answer(view, approves=approves, reason=reason) for view in views)
+
+    # The like of a request
+
+    def _open_like(self, view: HoldView) -> Call:
+        self.mode, self.origin, self.scroll = Mode.LIKE, self.mode, 0
+        self.like = Like(view)
+        self.sights.forget()
+        return Call(Verb.OFFER, prefix=view.id)
+
+    def _read_like(self, key: Key, time: float) -> Call | None:
+        like = self.like
+        assert like is not None
+        self._scroll(key)
+        match key.name:
+            case "escape" | "q" | "interrupt":
+                self._back()
+            case "t":
+                self.like = replace(like, seconds=next_of(SECONDS, like.seconds))
+            case "n":
+                self.like = replace(like, uses=next_of(USES, like.uses))
+            case "a":
+                return self._grant(like, time)
+        return None
+
+    def _grant(self, like: Like, time: float) -> Call | None:
+        view = self.rows.get(like.view.id)
+        if view is None or view.state not in ASKING or view.digest != like.view.digest:
+            self.message = _ENDED
+        elif like.offer is None or not self.sights.armed(f"limits {like.limits}", time):
+            self.message = _TOO_SOON
+        elif not all(self.sights.was_read(name, time) for name in like.names()):
+            self.message = "not granted: scroll until the whole rule has been on the screen"
+        else:
+            self.answering.add(view.id)
+            self._back()
+            return like.call()
+        return None
+
+    def _back(self) -> None:
+        self.mode, self.like = self.origin, None
+
+    # The gate
 
     def _pause(self, time: float) -> Call | None:
         if not self.status.paused:
             return Call(Verb.PAUSE)
-        if not self._armed(f"paused {' '.join(self.status.paused)}", time):
+        if not self.sights.armed(f"paused {' '.join(self.status.paused)}", time):
             self.message = _TOO_SOON
             return None
         everyone = "*" in self.status.paused
@@ -276,7 +382,7 @@ class Scene:
     def _unlock(self, time: float) -> Call | None:
         if not self.status.locked:
             self.message = "nothing is locked"
-        elif self._armed(f"lock {self.status.locked}", time):
+        elif self.sights.armed(f"lock {self.status.locked}", time):
             return Call(Verb.UNLOCK)
         else:
             self.message = _TOO_SOON
@@ -293,15 +399,3 @@ class Scene:
             self.over = True
             return
         self.mode, self.origin = Mode.QUIT, self.mode
-
-    def _move(self, step: int) -> None:
-        order = list(self.rows)
-        if not order:
-            return
-        at = order.index(self.selected) if self.selected in self.rows else 0
-        to = order[min(max(at + step, 0), len(order) - 1)]
-        left = self.hold
-        if left is not None and left.state != "pending":
-            to = to if to != left.id else next((id for id in reversed(order) if id != left.id), "")
-            del self.rows[left.id]
-        self.selected = to

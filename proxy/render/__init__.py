@@ -13,6 +13,7 @@ from proxy.render.holds import (
     short_id,
     tier_text,
     time_left,
+    waiting_text,
 )
 from proxy.render.reports import report_lines
 from proxy.render.results import (
@@ -58,4 +59,5 @@ __all__ = [
     "time_left",
     "url_text",
     "visible",
+    "waiting_text",
 ]

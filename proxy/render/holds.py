@@ -24,6 +24,11 @@ _FIRSTS: Final = {
     "recipient": "reaches one of these recipients",
     "credential": "uses this credential here",
 }
+_ASKING: Final = frozenset({"pending", "deferred"})
+_AWAY: Final = {
+    "unattended": "its agent has gone; it can be approved when the same request comes again",
+    "spendable": "approved; it is sent when its agent asks again",
+}
 _TIERS: Final = {"low": "green", "medium": "yellow", "high": "red", "critical": "bold red"}
 
 type Row = tuple[str, Text]
@@ -63,12 +68,28 @@ def tier_text(view: HoldView) -> Text:
 
 
 def ended_text(view: HoldView) -> Text:
-    """How a hold ended: ``ended: abandoned: the agent left``; empty while it waits."""
-    if view.state == "pending":
+    """How a hold ended: ``ended: abandoned: the agent left``; empty while it waits for an answer."""
+    if view.state in _ASKING:
         return Text()
+    if view.state in _AWAY:
+        return Text(_AWAY[view.state], "yellow")
     who = f" by {', '.join(view.by)}" if view.by else ""
     why = f": {view.cause}" if view.cause else ""
     return Text.assemble(("ended: ", "bold"), _cut(f"{view.state}{who}{why}"))
+
+
+def waiting_text(view: HoldView) -> Text:
+    """What is special about how a hold waits, before what it wants; empty where nothing is."""
+    marks = []
+    if view.notices:
+        marks.append(("! ", "bold magenta"))
+    if view.window:
+        marks.append(("goes unless stopped: ", "bold yellow"))
+    if view.state == "deferred":
+        marks.append(("will ask again: ", "yellow"))
+    elif view.attempts > 1:
+        marks.append((f"attempt {view.attempts}: ", "yellow"))
+    return Text.assemble(*marks)
 
 
 def holds_lines(views: Sequence[HoldView], now: float) -> Iterator[Text]:
@@ -78,15 +99,21 @@ def holds_lines(views: Sequence[HoldView], now: float) -> Iterator[Text]:
     for view in views:
         left = time_left(view.deadline - now)
         yield Text.assemble(
-            f"{short_id(view)}  {left:>8}  ", _padded(tier_text(view), 8), "  ", plain_line(view)
+            f"{short_id(view)}  {left:>8}  ",
+            _padded(tier_text(view), 8),
+            "  ",
+            waiting_text(view),
+            plain_line(view),
         )
 
 
 def in_short(view: HoldView, now: float) -> Iterator[Row]:
-    """What a reviewer needs to decide, row by row."""
+    """What a reviewer needs to decide, row by row; first what could make the answer a wrong one."""
+    for notice in view.notices:
+        yield "notice", safe(notice[:_FIELD], "bold magenta")
     yield from edit_rows(view)
     yield "wants", plain_line(view)
-    if view.state != "pending":
+    if view.state not in _ASKING:
         yield "", ended_text(view)
     yield "rule", Text.assemble(safe(view.rule, "bold"), safe(_others(view)), "  ", _risk(view))
     yield "why", _cut(view.why)
@@ -102,12 +129,16 @@ def in_short(view: HoldView, now: float) -> Iterator[Row]:
             ),
         )
     yield "answers", _answers(view)
-    yield "time left", Text(time_left(view.deadline - now) if view.state == "pending" else "over")
+    if view.confirm:
+        yield "", Text.assemble(("to approve it, its ", "yellow"), safe(" is typed: ".join(view.confirm)))
+    yield "time left", _time(view, now)
     for name, values in view.show.items():
         yield (
             "",
             Text.assemble(safe(name[:80], "cyan"), "  ", _cut(", ".join(values) if values else "(absent)")),
         )
+    for line in view.differs:
+        yield "", safe(line[:_FIELD], "magenta")
     yield "request", Text.assemble(safe(view.method[:40]), " ", url_text(_cut_plain(view.url)))
     yield "agent", Text.assemble(_cut(view.agent or "nobody can say"), _attempts(view))
     yield "digest", Text(view.digest[:16], "dim")
@@ -184,8 +215,10 @@ def _firsts(view: HoldView) -> Text:
 def _answers(view: HoldView) -> Text:
     said = ", ".join(review.reviewer for review in view.reviews if review.approves)
     approved = f"approved by {said}" if said else ""
-    if view.state != "pending":
+    if view.state not in _ASKING:
         return safe(approved or "none")
+    if view.window:
+        return Text("none needed")
     need = f"{view.approvals_needed} more needed" if said else f"{view.approvals_needed} needed"
     of = f" of {' or '.join(view.reviewers)}" if view.reviewers else ""
     return safe(f"{need}{of}{approved and '; '}{approved}")
@@ -193,7 +226,19 @@ def _answers(view: HoldView) -> Text:
 
 def _attempts(view: HoldView) -> str:
     waiting = "" if view.agent_waiting else ", is not connected now"
-    return f"{waiting}, asked {view.attempts} times" if view.attempts > 1 else waiting
+    return f"{waiting}, attempt {view.attempts}" if view.attempts > 1 else waiting
+
+
+def _time(view: HoldView, now: float) -> Text:
+    left = time_left(view.deadline - now)
+    if view.state not in _ASKING:
+        return Text("over")
+    if view.window:
+        return Text.assemble(
+            (f"goes in {left} unless it is stopped", "bold yellow"), ": d stops it, a lets it go"
+        )
+    asks = ("; its agent was told to ask again", "yellow")
+    return Text.assemble(left, asks) if view.state == "deferred" else Text(left)
 
 
 def _others(view: HoldView) -> str:

@@ -6,41 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from memory_desk import hold_view
+from reviewer import STATUS, Reviewer
 from rich.cells import cell_len
 
 from proxy.console.frame import frame
 from proxy.console.keys import Key
-from proxy.console.scene import ARMING, Mode, Scene
+from proxy.console.scene import ARMING, Mode
 from proxy.console.terminal import _encoded
 from proxy.wire import Change, Snapshot, Status, Verb
-
-STATUS = Status("http://127.0.0.1:8080", "p" * 64)
-
-
-class Reviewer:
-    """A scene, a clock, and hands: `look` draws and reads on, `press` types."""
-
-    def __init__(self, *views, status=STATUS):
-        self.scene = Scene(status)
-        self.scene.apply(Snapshot(status, views))
-        self.time = 100.0
-        self.size = (80, 24)
-
-    def draw(self):
-        made = frame(self.scene, time.time(), *self.size)
-        self.scene.drawn(made.names, self.time)
-        return "\n".join(line.plain for line in made.lines)
-
-    def look(self, seconds=ARMING):
-        text = self.draw()
-        self.time += seconds
-        return text
-
-    def press(self, *keys):
-        return [self.scene.press(Key(key, key if len(key) == 1 else ""), self.time) for key in keys][-1]
-
-    def happens(self, kind, view):
-        self.scene.apply(Change(kind, hold=view))
 
 
 def test_approving_answers_the_hold_on_the_screen_by_its_digest():
@@ -172,7 +145,7 @@ def test_a_reason_has_a_limit_and_no_control_characters():
 def test_a_paste_outside_a_reason_does_nothing():
     reviewer = Reviewer(hold_view(1))
     reviewer.look()
-    assert reviewer.scene.press(Key("paste", "a"), reviewer.time) is None
+    assert reviewer.scene.press(Key("paste", "a"), reviewer.time) == ()
 
 
 def test_an_answer_on_its_way_is_not_given_twice():
@@ -270,7 +243,7 @@ def test_help_names_every_key_and_any_key_leaves_it():
     reviewer.look()
     reviewer.press("?")
     text = reviewer.look()
-    assert all(f"{key}  " in text for key in "adpyuq")
+    assert all(f"{key}  " in text for key in "adlbxpyuq")
     assert reviewer.press("a") is None and reviewer.scene.mode is Mode.QUEUE
 
 
@@ -294,7 +267,7 @@ def test_several_hundred_holds_are_paged():
 
 EVENTS = st.one_of(
     st.tuples(
-        st.just("press"), st.sampled_from([*"adjkpyuqgG? x", "enter", "escape", "up", "down", "interrupt"])
+        st.just("press"), st.sampled_from([*"adlxjkpyuqgG?", "enter", "escape", "up", "down", "interrupt"])
     ),
     st.tuples(st.just("open"), st.integers(1, 4)),
     st.tuples(st.just("settle"), st.integers(1, 4)),

@@ -164,7 +164,7 @@ def test_in_short_has_everything_that_a_decision_needs():
         "time left 10:00",
         "form.amount  100",
         "request POST https://api.stripe.com/v1/refunds",
-        "agent uid:agent, asked 3 times",
+        "agent uid:agent, attempt 3",
     ):
         assert part in text
 
