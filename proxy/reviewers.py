@@ -3,7 +3,7 @@ Who may review, and what each is called: the content of ``reviewers.yaml``.
 
     version: 1
     reviewers:
-      - {name: ada, uid: 1000, groups: [finance]}
+      - {name: ada, uid: 1000, groups: [finance], keys: [ssh-ed25519 AAAA…]}
       - {name: ada-on-call, uid: 1000, groups: [finance, security]}
 
 The kernel says which account a reviewer has (the uid); this file says by which names that
@@ -17,15 +17,17 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from proxy.errors import Exit, Problem, SluiceError, fail
 from proxy.hold import Reviewer
+from proxy.signing import ProofError
+from proxy.signing.publickey import PublicKey
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}", re.ASCII)
 _UID: Final = re.compile(r"0|[1-9][0-9]{0,9}", re.ASCII)
-_FIELDS: Final = ("name", "uid", "groups")
+_FIELDS: Final = ("name", "uid", "groups", "keys")
 _TOP: Final = ("version", "reviewers")
 _PROPOSALS: Final = 100
 _WHY: Final = "a review counts only for a person who is known for certain"
@@ -33,9 +35,14 @@ _WHY: Final = "a review counts only for a person who is known for certain"
 
 @dataclass(frozen=True, slots=True)
 class Reviewers:
-    """The people by uid, in the order of the file; None where there is no file."""
+    """
+    The people by uid, in the order of the file; None where there is no file.
+
+    `keys` are the public keys that it proposes for each name, as lines of ``.pub`` files.
+    """
 
     people: Mapping[int, tuple[Reviewer, ...]] | None = None
+    keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def who(self, uid: int, account: str, name: str | None = None) -> Reviewer:
         """
@@ -70,7 +77,8 @@ def proposals(file: Reviewers, enrolled: Iterable[tuple[str, int, tuple[str, ...
     said = []
     for name, (person, groups) in proposed.items():
         if name not in known:
-            said.append(f"enrol '{name}' ({person}, groups {_listed(groups)})")
+            key = "".join(f", key {line}" for line in file.keys.get(name, ())[:1])
+            said.append(f"enrol '{name}' ({person}, groups {_listed(groups)}{key})")
         elif known[name][0] != person:
             said.append(f"'{name}' is {person}; enrolled for {known[name][0]}, which stays")
         elif set(known[name][1]) != set(groups):
@@ -107,7 +115,8 @@ def parse(document: object, where: str) -> Reviewers:
         people[uid] = (*people.get(uid, ()), reviewer)
     if problems:
         raise SluiceError(*(_at(where, problem) for problem in problems))
-    return Reviewers(people)
+    keys = {item["name"]: tuple(item.get("keys", ())) for item in document["reviewers"]}
+    return Reviewers(people, keys)
 
 
 def _top_problems(document: object) -> Iterator[Problem]:
@@ -136,6 +145,20 @@ def _entry_problems(item: object, number: int, names: set[str]) -> Iterator[Prob
         yield Problem(f"'uid' {place} is no account number", _WHY, "the number that `id -u` prints")
     if not isinstance(groups, list) or not all(isinstance(g, str) and _NAME.fullmatch(g) for g in groups):
         yield Problem(f"'groups' {place} is no list of names", _WHY, "groups: [finance]")
+    yield from _key_problems(item.get("keys", []), place)
+
+
+def _key_problems(keys: object, place: str) -> Iterator[Problem]:
+    if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+        yield Problem(
+            f"'keys' {place} is no list of keys", _WHY, "keys: [ssh-ed25519 AAAA…], as in a .pub file"
+        )
+        return
+    for key in keys:
+        try:
+            PublicKey.of_line(key)
+        except ProofError as error:
+            yield Problem(f"a key {place} is none: {error}", _WHY, "the line of a .pub file")
 
 
 def _strangers(item: Mapping[object, object], known: tuple[str, ...], place: str) -> Iterator[Problem]:

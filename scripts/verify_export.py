@@ -5,7 +5,6 @@ Verifies an exported ledger by itself: Python 3.9 or newer, nothing else, nothin
     verify_export.py EXPORT.jsonl [--note CHECKPOINT --key VKEY]
 
 What is checked, and in these words in docs/ledger.md:
-
 1. Each line is an entry: canonical JSON, number `seq`, and `prev` is the hash of the line before,
    SHA-256(0x00 || line without its line feed); the first has 64 zeros.
 2. A run left out is a line of hashes; the chain closes over it. Entries that were pruned are
@@ -14,8 +13,8 @@ What is checked, and in these words in docs/ledger.md:
 4. With --note: the root of the tree over the first entries (RFC 6962) is the one in the
    checkpoint, and with --key the log's key has signed it (Ed25519, RFC 8032, below, slow and
    plain). The key must have been known before: one from the export itself proves nothing.
-
-Not checked: what the entries mean. Exit 0: all of it holds. 1: it does not. 2: it cannot be read.
+Not checked: what the entries mean, and reviewers' signatures: `jq -j .statement` and `jq -r .signature`
+of a line are files for ssh-keygen -Y verify. Exit 0: all of it holds. 1: it does not. 2: unreadable.
 """
 
 import argparse
@@ -65,7 +64,7 @@ class Chain:
     def __init__(self, wanted):
         self.size, self.head, self.peaks = 0, bytes(32), []
         self.wanted, self.root = wanted, None
-        self.omitted = self.pruned = 0
+        self.omitted = self.pruned = self.signed = 0
 
     def add(self, hashed):
         """Go on by the hash of one entry."""
@@ -91,6 +90,7 @@ class Chain:
             raise Wrong("it does not follow the entry before it")
         if (fields.get("kind") == "genesis") != (self.size == 0):
             raise Wrong("the genesis is the first entry, and no other is one")
+        self.signed += "signature" in fields
         self.add(sha256(b"\0", line))
 
     def skip(self, hashes):
@@ -258,9 +258,6 @@ def ed25519(public, message, signature):
     return times(number, BASE) == add(point, times(challenge, key))
 
 
-# -- together
-
-
 def main():
     parser = argparse.ArgumentParser(description="Verify an exported ledger.")
     parser.add_argument("export", help="the jsonl that `sluice ledger export` wrote")
@@ -285,6 +282,7 @@ def main():
         print(f"WRONG: {error}")
         return 1
     print(f"{chain.size} entries, head {chain.head.hex()}: every link holds")
+    print(f"{chain.signed} carry a reviewer's signature, for ssh-keygen -Y verify -n review@sluice to check")
     if chain.omitted or chain.pruned:
         print(f"{chain.omitted} of them are left out, {chain.pruned} were pruned: nothing is said of those")
     if note is None:

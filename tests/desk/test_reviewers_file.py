@@ -100,3 +100,19 @@ def test_where_reviewers_are_enrolled_the_file_only_proposes():
     )
     assert proposals(file, enrolled[:1])[0] == "enrol 'ada-on-call' (uid:1000, groups finance, security)"
     assert proposals(Reviewers(), enrolled) == ()
+
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIE1hZGUgdXAgZm9yIGEgdGVzdCwgbm8ga2V5IGF0IGFs"
+
+
+def test_a_key_in_the_file_is_proposed_and_counts_for_nothing_else():
+    entry = {"name": "ada", "uid": 1000, "keys": [KEY]}
+    file = parse({"version": 1, "reviewers": [entry]}, "reviewers.yaml")
+    assert proposals(file, [("bob", 1, ())])[0] == f"enrol 'ada' (uid:1000, groups none, key {KEY})"
+    assert file.who(1000, "ada").name == "ada"
+
+
+@pytest.mark.parametrize("keys", ["x", [1], ["ssh-dss AAAA"], [KEY[:-8]], None])
+def test_what_is_no_key_in_the_file_is_an_error(keys):
+    with pytest.raises(SluiceError, match="key"):
+        parse({"version": 1, "reviewers": [{"name": "ada", "uid": 1000, "keys": keys}]}, "reviewers.yaml")
