@@ -15,7 +15,7 @@ from typing import Final
 
 from proxy.action import Action, Field, Reading, Request, Values
 from proxy.budget import RETURNED, entered
-from proxy.chain import cut
+from proxy.chain import REQUEST_TAG, commitment, cut
 from proxy.decision import Decision, Outcome
 from proxy.decode import Unreadable
 from proxy.decode import body as bodies
@@ -313,7 +313,8 @@ def edited(hold: Hold, by: Reviewer, before: bytes) -> Draft:
     """
     A reviewer put another request in the place of a hold's; `before` is the digest until then.
 
-    The entry is about the edited request; both digests and the difference lie beside it.
+    The entry is about the edited request; `before` commits to the other one, as the entries do that
+    were about that. The difference lies beside it.
     """
     clean = redact_url(hold.action.request.url)
     fields = {
@@ -324,13 +325,15 @@ def edited(hold: Hold, by: Reviewer, before: bytes) -> Draft:
         "url": cut(clean, MAX_URL),
         "rule": hold.verdict.rule,
     }
+    if hold.salt:
+        fields["before"] = commitment(REQUEST_TAG, hold.salt, before)
     kept = {
         "before": before.hex(),
         "after": hold.digest.hex(),
         "difference": list(hold.edit.difference if hold.edit else ()),
     }
     data = json.dumps(kept, ensure_ascii=False).encode("utf-8", "backslashreplace")
-    return Draft("edited", fields, digest=hold.digest, payload=data)
+    return Draft("edited", fields, digest=hold.digest, payload=data, salt=hold.salt or None)
 
 
 def extended(hold: Hold, by: str) -> Draft:

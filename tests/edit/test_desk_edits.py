@@ -15,6 +15,7 @@ from proxy.decision import Decision, Happened, Outcome, Word
 from proxy.desk import Board, LocalDesk
 from proxy.errors import SluiceError
 from proxy.hold import Reviewer
+from proxy.ledger import UnavailableError
 from proxy.ledger.verify import verify
 from proxy.wire import HoldView
 
@@ -105,6 +106,9 @@ async def test_both_digests_and_the_difference_are_written_down_without_secrets(
     decision = await one.ends()
     [entry] = await h.entries("edited")
     assert (entry["by"], entry["person"], entry["hold"]) == ("ada", "uid:1", hold.id)
+    [held], [reviewed] = await h.entries("held"), await h.entries("reviewed")
+    assert (entry["before"], entry["request"]) == (held["request"], reviewed["request"])
+    assert entry["before"] != entry["request"]
     with sqlite3.connect(h.path) as connection:
         rows = connection.execute("SELECT data FROM payload WHERE seq = ?", (entry["seq"],)).fetchall()
         everything = b"".join(row[0] or b"" for row in connection.execute("SELECT data FROM payload"))
@@ -174,6 +178,8 @@ async def test_an_edit_that_nothing_holds_any_more_still_needs_the_reviewers_of_
     decision = await one.ends()
     assert decision.sends is not None
     assert decision.sends.target == b"/v1/events"
+    [decided] = await h.entries("decided")
+    assert decided["url"] == "https://api.example.com/v1/events"
 
 
 async def test_whoever_may_not_answer_a_hold_may_not_edit_it(hall: Any) -> None:
@@ -366,3 +372,27 @@ async def test_at_the_critical_tier_a_preview_says_what_has_to_be_typed(hall: An
     assert (view.tier, view.confirm) == ("critical", ("amount", "5000"))
     one.hearing.leave("over")
     await one.ends()
+
+
+async def test_an_edit_that_gets_lost_on_its_way_to_the_disk_cuts_the_hold_off(
+    hall: Any, monkeypatch: Any
+) -> None:
+    """Also where it is for others to approve, so that nothing more is written at the moment."""
+    h = await hall(RULES)
+    one = await ask(h)
+    at = desk(h)
+    sheet = await at.sheet((await h.pending()).id)
+    text = sheet.text.replace("amount=500", "amount=5000")
+    view = await at.preview(sheet, text)
+    honest, lost = h.ledger.queue, asyncio.get_running_loop().create_future()
+    monkeypatch.setattr(h.ledger, "queue", lambda draft: lost if draft.kind == "edited" else honest(draft))
+    editing = asyncio.create_task(at.edit(sheet, text, becomes=view.digest))
+    while not h.admission.approvals.pending[0].edit:
+        await asyncio.sleep(0)
+    await h.entries()
+    assert not editing.done()
+    assert h.admission.approvals.pending[0].reviews == ()
+    lost.set_exception(UnavailableError())
+    with pytest.raises(SluiceError, match="could not be written down, so nothing was sent"):
+        await editing
+    assert (await one.ends()).word is Word.UNAVAILABLE
