@@ -82,11 +82,12 @@ class Request:
         return replace(self, body=body)
 
 
-# Headers that differ from one attempt to the next, or that the gate itself writes: no part of
-# what was reviewed. A closed list; anything else that changes is another request.
+# Headers that differ from one attempt to the next, that the gate itself writes, or that are for the
+# gate alone and never sent: no part of what was reviewed. A closed list; anything else that changes
+# is another request.
 _PASSING: Final = frozenset(
     b"connection te expect content-length user-agent date x-amz-date traceparent tracestate "
-    b"x-request-id idempotency-key".split()
+    b"x-request-id idempotency-key x-sluice-confidence".split()
 )
 _PASSING_PREFIXES: Final = (b"proxy-", b"x-stainless-", b"amz-sdk-")
 _DIGEST_TAG: Final = b"sluice.request.v1\0"
