@@ -19,7 +19,7 @@ from proxy.ledger import Fields
 from proxy.ledger.roll import KINDS, Roll, proof_of
 from proxy.ledger.story import CAP
 from proxy.signing import ProofError
-from proxy.signing.statement import APPROVE, Statement
+from proxy.signing.statement import APPROVE, FRESH, Statement
 
 _ORDERED: Final[Mapping[str, str]] = {
     "resumed": "resume",
@@ -50,7 +50,7 @@ class Reviews:
     roll: Roll = field(default_factory=lambda: Roll(""))
     _held: dict[str, object] = field(default_factory=dict)
     _approved: dict[str, dict[str, object]] = field(default_factory=dict)
-    _granting: set[tuple[str, str]] = field(default_factory=set)
+    _granting: dict[tuple[str, str], object] = field(default_factory=dict)
     _orders: set[str] = field(default_factory=set)
 
     def take(self, seq: int, fields: Fields) -> None:
@@ -98,7 +98,7 @@ class Reviews:
             hold = str(fields.get("hold"))
             self._approved.setdefault(hold, {})[statement.reviewer] = fields.get("request")
             if "more" in statement.about:
-                self._granting.add((hold, statement.reviewer))
+                self._granting[hold, statement.reviewer] = statement.about["more"]
 
     def _judged(self, fields: Fields) -> Statement:
         proof = proof_of(fields)
@@ -158,11 +158,10 @@ class Reviews:
             self.findings.add(seq, "review_about", what)
 
     def _granted(self, seq: int, fields: Fields) -> None:
-        """Whoever grants has signed the approval, and what else it lets through."""
-        signed = (str(fields.get("hold")), str(fields.get("by")))
-        if self.roll.required and not self.partial and signed not in self._granting:
-            self.findings.add(seq, "review_unsigned", "a grant, and nobody has signed what it lets through")
-        self._granting.discard(signed)
+        """Whoever grants has signed the approval, and what else it lets through: no more than that."""
+        more = self._granting.pop((str(fields.get("hold")), str(fields.get("reviewer"))), None)
+        if self.roll.required and not self.partial and not _covers(more, fields):
+            self.findings.add(seq, "review_unsigned", "a grant of more than its reviewer has signed")
 
     def _found(self, seq: int, error: ProofError, what: str) -> None:
         if self.partial and error.code == "stranger":
@@ -191,6 +190,17 @@ _TAKEN: Final = {
     "decided": Reviews._decided,
     "granted": Reviews._granted,
 }
+
+
+def _covers(more: object, granted: Fields) -> bool:
+    """Whether this was signed: the rule, how often, and for how long."""
+    if not isinstance(more, Mapping):
+        return False
+    seconds, until = more.get("seconds"), moment(granted.get("until"))
+    if type(seconds) is not int or until is None:
+        return False
+    same = more.get("rule") in (None, granted.get("grants")) and more.get("uses") == granted.get("uses")
+    return same and until <= _time(granted) + seconds * 1_000_000 + FRESH
 
 
 def _time(fields: Fields) -> int:

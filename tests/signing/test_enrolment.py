@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from proxy.decision import Word
 from proxy.errors import Exit, SluiceError
 from proxy.ledger import Draft
 from proxy.ledger.enrolled import roll_of
+from proxy.ledger.verify import verify
 from proxy.signing.statement import Proof
 from proxy.wire import Call, Change, RollView, Snapshot, Verb
 
@@ -302,3 +304,33 @@ async def test_a_file_of_reviewers_proposes_where_somebody_is_enrolled(tmp_path:
         proposed = (await made.desk(4711).roll()).proposals
         assert "give 'ada' the groups none; enrolled with finance" in proposed
         assert "enrol 'bob' (uid:1001, groups none)" in proposed
+
+
+# What others build upon: grants, and edits
+
+
+async def test_a_grant_is_signed_as_the_approval_that_it_is(book: Office, ada: Key) -> None:
+    asked, desk = await book.asked(), book.desk(ADA, ada, "ada")
+    offer = await desk.offer(book.hold.id)
+    await desk.grant(offer, seconds=600, uses=2, reason="and the like")
+    assert (await asked).word is Word.APPROVED
+    [review], [grant] = book.entries("reviewed"), book.entries("granted")
+    said, _ = Proof(str(review["statement"]), str(review["signature"])).opened()
+    assert said.act == "approve" and said.about["more"]["uses"] == 2  # type: ignore[index]
+    assert (grant["hold"], grant["reviewer"], grant["uses"]) == (review["hold"], "ada", 2)
+    report = verify(book.path, time.time())
+    assert report.ok, report.findings
+
+
+async def test_an_edit_is_ordered_and_what_it_became_is_approved(book: Office, ada: Key) -> None:
+    asked, desk = await book.asked(), book.desk(ADA, ada, "ada")
+    sheet = await desk.sheet(book.hold.id)
+    text = sheet.text.replace("amount=5", "amount=4")
+    preview = await desk.preview(sheet, text)
+    view = await desk.edit(sheet, text, becomes=preview.digest, reason="four is enough")
+    assert view.state == "approved" and (await asked).word is Word.APPROVED
+    kinds = [entry["kind"] for entry in book.entries("ordered", "edited", "reviewed", "decided")]
+    assert kinds == ["ordered", "edited", "reviewed", "decided"]
+    report = verify(book.path, time.time())
+    assert report.ok, report.findings
+    assert report.reviews["signed"] == {"ada": 1}

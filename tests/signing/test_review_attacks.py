@@ -63,6 +63,9 @@ def kept(tmp_path_factory: pytest.TempPathFactory, ada: Key) -> Path:
             asked = await made.asked(body=b"amount=8")
             await made.desk(BOB, bob, "bob").review(made.hold.id, approves=True)
             await asked
+            asked = await made.asked(body=b"amount=9")
+            await desk.grant(await desk.offer(made.hold.id), seconds=60, uses=2)
+            await asked
             await desk.pause()
             await desk.resume()
             await desk.take(Call(Verb.REVOKE_KEY, reviewer="bob", key=bob.line, reason="left"))
@@ -132,7 +135,7 @@ def of(entries: Entries, kind: str, number: int = 0, **wanted: Any) -> dict[str,
 def test_a_ledger_with_signed_reviews_verifies_and_says_by_whom(ledger: Path) -> None:
     report = verify(ledger, time.time())
     assert report.ok, report.findings
-    assert report.as_dict()["reviews"] == {"signed": {"ada": 2, "bob": 1}, "unsigned": 1}
+    assert report.as_dict()["reviews"] == {"signed": {"ada": 3, "bob": 1}, "unsigned": 1}
     assert rewritten(ledger, bodies(ledger)).ok, "the attack alone changes nothing"
 
 
@@ -280,6 +283,10 @@ ATTACKS: dict[str, tuple[Callable[[Entries], None], str]] = {
     "another request held and decided": (another_request, "review_about"),
     "another request let through": (not_a_yes_to_what_left, "review_about"),
     "an order left out": (a_resume_that_nobody_ordered, "review_unsigned"),
+    "a grant used more often": (edited("granted", 0, uses=2_000), "review_unsigned"),
+    "a grant for longer": (edited("granted", 0, until="2099-01-01T00:00:00.000000Z"), "review_unsigned"),
+    "a grant of something else": (edited("granted", 0, grants="{}"), "review_unsigned"),
+    "a grant by another reviewer": (edited("granted", 0, reviewer="bob"), "review_unsigned"),
     "the groups edited": (edited("enrolled", 0, groups=["root"]), "review_about"),
     "the account edited": (edited("enrolled", 1, uid=0), "review_about"),
     "the time of a review two days later": (
@@ -330,7 +337,7 @@ def test_an_export_verifies_its_reviews_and_a_filtered_one_says_no_wrong(
     export_to(ledger, whole, "jsonl", Filter())
     export_to(ledger, some, "jsonl", Filter(kinds=frozenset({"reviewed", "decided"})))
     report = verify(whole, time.time())
-    assert report.ok and report.as_dict()["reviews"] == {"signed": {"ada": 2, "bob": 1}, "unsigned": 1}
+    assert report.ok and report.as_dict()["reviews"] == {"signed": {"ada": 3, "bob": 1}, "unsigned": 1}
     assert verify(some, time.time()).ok
 
 
@@ -362,7 +369,7 @@ def test_after_pruning_the_roll_is_still_known(ledger: Path, tmp_path: Path) -> 
     asyncio.run(prune(ledger, before, tmp_path / "archive.jsonl", key=ledger.with_name(KEY), clock=time.time))
     report = verify(ledger, time.time())
     assert report.ok, report.findings
-    assert report.as_dict()["reviews"] == {"signed": {"ada": 1, "bob": 1}, "unsigned": 0}
+    assert report.as_dict()["reviews"] == {"signed": {"ada": 2, "bob": 1}, "unsigned": 0}
     assert set(roll_of(ledger).people) == {"ada", "bob"} and roll_of(ledger).required
 
 
