@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 
 import h2.settings
 import pytest
@@ -275,12 +276,16 @@ async def test_for_an_agent_that_does_not_read_nothing_piles_up(
 ) -> None:
     async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 12000000\r\n\r\n" + bytes(12_000_000))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 3000000\r\n\r\n" + bytes(3_000_000))
         await reader.read()
 
     port = await listen(endless, pki.server(HOST, "http/1.1"))
     gate = await open_gate(pulse=0.005, resolve={(HOST, 443): ("127.0.0.1", port)})
     raw = await gate.tls(HOST, 443, "h2")
+    [connection] = gate.gate._connections
+    theirs = connection._transports[connection._client].writer
+    for writer, option in ((raw.writer, socket.SO_RCVBUF), (theirs, socket.SO_SNDBUF)):
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, option, 2**16)
     agent = Agent2(raw, HOST)
     agent.keeps = False
     agent.h2.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 2**24})
@@ -291,7 +296,6 @@ async def test_for_an_agent_that_does_not_read_nothing_piles_up(
     transport.pause_reading()  # type: ignore[attr-defined]
     held = agent.ask("/hold", headers=[("user-agent", "python-httpx/0.28.1")])
     await door.until(lambda: door.waiting)
-    [connection] = gate.gate._connections
 
     def backlog() -> int:
         return connection.backlog(connection._client)
