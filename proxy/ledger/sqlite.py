@@ -31,9 +31,10 @@ from proxy import chain
 from proxy.errors import Problem
 from proxy.ledger import Draft, Fields, UnavailableError
 from proxy.ledger.anchors import Place
-from proxy.ledger.files import Lock, ReplacedError
+from proxy.ledger.files import Lock, ReplacedError, beside
 from proxy.ledger.opening import Ready, Recovered, prepare
 from proxy.ledger.pen import TIDY, Group, Line, Pen
+from proxy.ledger.reserve import Reserve
 from proxy.ledger.seal import KEY, Seal
 from proxy.ledger.succession import check_places
 
@@ -46,6 +47,7 @@ GROUP: Final = 512
 IDLE: Final = 0.001
 """Seconds without an entry after which the log of writes is copied: nobody waits for it then."""
 _DELAYS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
+_FULL: Final = "the disk is full: what happens is still written down, nothing new is let through"
 _NO_FIELDS: Final[Fields] = {}
 
 
@@ -81,7 +83,9 @@ class SqliteLedger:
         self._wake = asyncio.Event()
         self._closing = False
         self._missed = 0
+        self._ended = False
         self._log = 0
+        self._reserve = Reserve(beside(path, ".reserve"))
         self._writer: asyncio.Task[None] | None = None
 
     @classmethod
@@ -144,9 +148,14 @@ class SqliteLedger:
         return ticket
 
     def note(self, draft: Draft) -> None:
-        """See `Ledger.note`."""
-        if self.trouble or self._closing:
-            self._missed += 1
+        """
+        See `Ledger.note`.
+
+        While the disk fails so many are kept, until it can be written again.
+        """
+        broken = self.trouble and not self._reserve.given
+        self._missed += bool(broken)
+        if self._closing or self._ended or (broken and len(self._waiting) >= ENTRIES):
             return
         self._add(draft, None)
 
@@ -154,7 +163,7 @@ class SqliteLedger:
         """Write what is queued and a `stopped` entry that says why, then close."""
         if self._closing:
             return
-        if not self.trouble:
+        if not self.trouble or self._reserve.given:
             self._add(Draft("stopped", {"why": chain.cut(why, 1_000)}), None)
         self._closing = True
         self._wake.set()
@@ -207,6 +216,8 @@ class SqliteLedger:
         except (sqlite3.Error, OSError) as error:
             await self._disconnect()
             raise _unavailable(str(error)) from None
+        if not await asyncio.to_thread(self._reserve.keep):
+            log.warning("there is no room for '%s.reserve': a full disk will not be written down", self.path)
         self._writer = asyncio.create_task(self._run(), name="ledger")
 
     async def _run(self) -> None:
@@ -226,6 +237,7 @@ class SqliteLedger:
                 else:
                     self._acknowledge(taken)
         finally:
+            self._ended = True
             self.trouble = self.trouble or ("" if self._closing else "the ledger's writer has ended")
             self._give_up(list(self._waiting))
 
@@ -239,11 +251,14 @@ class SqliteLedger:
             if self._closing:
                 return False
             self._wake.clear()
-            if self._log < TIDY:
+            if self._reserve.given:
+                if not await self._woken(_DELAYS[-1]):
+                    await self._resume()
+            elif self._log < TIDY:
                 await self._wake.wait()
             elif not await self._woken(IDLE):
                 return True
-        return not (self._closing and self.trouble)
+        return not (self._closing and self.trouble and not self._reserve.given)
 
     async def _write(self, lines: list[Line]) -> None:
         assert self._connection is not None
@@ -270,7 +285,9 @@ class SqliteLedger:
         log.error("%s", self.trouble)
         self._missed += len(taken) + len(self._waiting)
         self._give_up([*taken, *self._waiting])
-        self._waiting.clear()
+        # What happened has not been at the disk, and is written once it can be.
+        happened = [waiting for waiting in self._waiting if waiting.ticket is None]
+        self._waiting = deque(happened[:ENTRIES])
 
     def _give_up(self, lost: list[_Waiting]) -> None:
         for waiting in lost:
@@ -284,25 +301,40 @@ class SqliteLedger:
         while not self._closing and not isinstance(error, ReplacedError):
             await self._pause(_DELAYS[min(attempt, len(_DELAYS) - 1)])
             attempt += 1
+            await asyncio.to_thread(self._reserve.give)
             try:
                 await self._probe()
             except Exception as again:
                 # As above: while the probe fails, for whatever reason, everything is refused.
                 error = again
                 continue
-            self.trouble, self._missed = "", 0
-            log.warning("the ledger can be written again")
+            self._missed = 0
+            await self._resume()
             return
+        self._ended = True
         if not self._closing:
             self.trouble = f"the ledger cannot be written, and will not be until a restart: {error}"
             log.error("%s", self.trouble)
+
+    async def _resume(self) -> None:
+        """The disk can be written: with room enough everything is taken again, else what has happened."""
+        if await asyncio.to_thread(self._reserve.keep) or not self._reserve.given:
+            self.trouble = ""
+            log.warning("the ledger can be written again")
+        elif self.trouble != _FULL:
+            self.trouble = _FULL
+            log.error("%s", _FULL)
 
     async def _probe(self) -> None:
         await self._disconnect()
         await self._connect()
         probe = Draft("recovered", {"in_doubt": self._missed, "why": chain.cut(self.trouble, 1_000)})
-        self._time = max(self._time, int(self._clock() * 1_000_000))
-        await self._write([Line(probe, chain.stamp(self._time))])
+        if self._waiting:
+            time = self._waiting[0].line.time  # what waits comes after it
+        else:
+            self._time = max(self._time, int(self._clock() * 1_000_000))
+            time = chain.stamp(self._time)
+        await self._write([Line(probe, time)])
 
     async def _pause(self, seconds: float) -> None:
         self._wake.clear()

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ledgers import NOW, Clock, checked, codes, completed, decided, kinds, said, until
+from ledgers import NOW, Clock, checked, codes, completed, decided, held, kinds, said, until
 
 from proxy.ledger import UnavailableError
 from proxy.ledger.pen import Pen
@@ -133,6 +133,82 @@ async def test_a_full_disk_refuses_until_there_is_room_again(small_disk: Path) -
     ]
     assert lines[seq]["id"] == "again"
     assert next(line for line in lines if line["kind"] == "recovered")["in_doubt"] == 2
+    assert checked(path).ok
+
+
+@pytest.fixture
+def reserved_disk(small_disk: Path) -> Path:
+    subprocess.run(["mount", "-o", "remount,size=4m", str(small_disk)], check=True)
+    return small_disk
+
+
+async def test_a_full_disk_has_room_to_say_so_and_how_what_waited_ended(reserved_disk: Path) -> None:
+    path, reserve = reserved_disk / "ledger.db", reserved_disk / "ledger.db.reserve"
+    ledger, _ = await SqliteLedger.open(path, clock=Clock())
+    await ledger.queue(held("waits"))
+    await ledger.queue(decided("left"))
+    assert reserve.stat().st_blocks * 512 >= 1024 * 1024
+    filler = reserved_disk / "filler"
+    with filler.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
+        while True:
+            file.write(bytes(4_096))
+    with pytest.raises(UnavailableError, match="full"):
+        for number in range(1_000):
+            await ledger.queue(decided(f"{number:032x}", "refused", why="x" * 2_000))
+    ledger.note(completed("left"))  # at this moment nothing at all can be written
+
+    await until(lambda: "nothing new" in ledger.trouble)
+    ledger.note(decided("waits", "cut_off", hold="waits", by="fault"))
+    with pytest.raises(UnavailableError, match="the disk is full"):
+        ledger.queue(decided("new"))
+    await until(lambda: kinds(path)[-3:] == ["recovered", "completed", "decided"])
+    assert not reserve.exists()
+    assert "full" in str(said(path)[-3]["why"])
+
+    filler.unlink()
+    await until(lambda: not ledger.trouble)
+    await ledger.queue(decided("new"))
+    assert reserve.exists()
+    await ledger.close()
+    report = checked(path)
+    assert report.ok, report.findings
+
+
+async def test_a_ledger_on_a_full_disk_closes_and_says_so(reserved_disk: Path) -> None:
+    path = reserved_disk / "ledger.db"
+    ledger, _ = await SqliteLedger.open(path, clock=Clock())
+    filler = reserved_disk / "filler"
+    with filler.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space"):
+        while True:
+            file.write(bytes(4_096))
+    with pytest.raises(UnavailableError, match="full"):
+        for number in range(1_000):
+            await ledger.queue(decided(f"{number:032x}", "refused", why="x" * 2_000))
+    await until(lambda: "nothing new" in ledger.trouble)
+
+    await ledger.close()
+
+    assert kinds(path)[-2:] == ["recovered", "stopped"]
+    assert checked(path).ok
+
+
+async def test_what_happened_while_the_disk_failed_is_written_once_it_does_not(path: Path) -> None:
+    ledger, _ = await SqliteLedger.open(path, clock=Clock())
+    await ledger.queue(decided("left"))
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(UnavailableError, match="locked"):
+        await ledger.queue(decided("new"))
+    ledger.note(completed("left"))
+    other.execute("ROLLBACK")
+    other.close()
+
+    await until(lambda: not ledger.trouble)
+    await ledger.queue(decided("newer"))
+    ledger.note(completed("newer"))
+    await ledger.close()
+
+    assert kinds(path)[3:] == ["recovered", "completed", "decided", "completed", "stopped"]
     assert checked(path).ok
 
 
