@@ -7,8 +7,13 @@ import os
 import shutil
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pexpect
 import pytest
@@ -46,6 +51,39 @@ def typed(gate: Gate, *words: str, passphrases: int = 1, status: int = 0, secret
     return said
 
 
+def _spawned(gate: Gate, *words: str) -> Any:
+    """A command with a terminal of its own."""
+    return pexpect.spawn(
+        SLUICE,
+        [*words],
+        env={**environment(gate.home), "SLUICE_STATE": str(gate.state), "TERM": "xterm"},
+        cwd=str(gate.home),
+        timeout=PATIENCE,
+        encoding="utf-8",
+        dimensions=(40, 120),
+    )
+
+
+def _press(child: Any, asked: Future[Any]) -> None:
+    """Approve what is on the screen; a key that comes too soon decides nothing."""
+    give_up = time.monotonic() + PATIENCE
+    while not asked.done():
+        assert time.monotonic() < give_up
+        child.send("a")
+        with suppress(pexpect.TIMEOUT):
+            child.expect("approved", timeout=1)
+
+
+def _without_a_terminal(gate: Gate, *words: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [SLUICE, *words],
+        env={**environment(gate.home), "SLUICE_STATE": str(gate.state)},
+        start_new_session=True,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+    )
+
+
 @pytest.fixture(scope="module")
 def gate(tmp_path_factory: pytest.TempPathFactory, upstream: Upstream, upstream_ca: str) -> Iterator[Gate]:
     """A gate in whose ledger ada is enrolled."""
@@ -75,13 +113,7 @@ def test_an_agent_that_reaches_the_socket_cannot_approve_itself(
     assert answer["message"] == "failure" and "not signed" in answer["problems"][0]["what"]
     # The command does no better without the passphrase, nor with a wrong one.
     for words in (("approve", hold.id), ("deny", hold.id), ("resume",)):
-        refused = subprocess.run(
-            [SLUICE, *words],
-            env={**environment(gate.home), "SLUICE_STATE": str(gate.state)},
-            start_new_session=True,  # without a terminal of ours
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-        )
+        refused = _without_a_terminal(gate, *words)
         assert refused.returncode == 1 and b"on a terminal" in refused.stderr
     typed(gate, "approve", hold.id, passphrases=3, status=1, secret="not this one")
     # It cannot enrol itself either.
@@ -139,30 +171,50 @@ def test_an_exported_review_verifies_with_ssh_keygen(
 def test_the_console_asks_once_and_signs_what_it_decides(gate: Gate, started: Started, mark: str) -> None:
     asked = started(with_requests, gate, "POST", f"https://{HOST}/orders/{mark}", b'{"amount": 500}')
     hold = gate.held(mark)
-    child = pexpect.spawn(
-        SLUICE,
-        ["review"],
-        env={**environment(gate.home), "SLUICE_STATE": str(gate.state), "TERM": "xterm"},
-        cwd=str(gate.home),
-        timeout=PATIENCE,
-        encoding="utf-8",
-        dimensions=(40, 120),
-    )
+    child = _spawned(gate, "review")
     child.expect(PROMPT)
     child.sendline(PASSPHRASE)
     child.expect(mark)
-    while not asked.done():
-        child.send("a")  # a key that comes too soon decides nothing
-        try:
-            child.expect("approved", timeout=1)
-        except pexpect.TIMEOUT:
-            continue
+    _press(child, asked)
     assert asked.result().status == 200
     child.send("q")
     child.expect(pexpect.EOF)
     child.close()
     [entry] = gate.entries(kind="reviewed", hold=hold.id)
     assert entry["reviewer"] == "ada" and entry["statement"]
+
+
+def test_the_console_of_up_asks_once_too(
+    tmp_path: Path, upstream: Upstream, upstream_ca: str, started: Started, mark: str
+) -> None:
+    rules = policy(tmp_path, RULES)
+    with up(tmp_path, f"--policy={rules}", *upstream.flags, upstream_ca) as gate:
+        typed(gate, "reviewer", "add", "ada", "--new", passphrases=2)
+        assert gate.stop() == 0
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = ["up", "--state", str(gate.state), f"--listen=127.0.0.1:{port}", f"--policy={rules}"]
+    child = _spawned(gate, *words, *map(str, upstream.flags), upstream_ca)
+    try:
+        child.expect(PROMPT)
+        child.sendline(PASSPHRASE)
+        child.expect("waiting")
+        ready = {**gate.ready, "proxy": f"http://127.0.0.1:{port}"}
+        again = replace(gate, ready=ready, process=gate.process)
+        asked = started(with_requests, again, "POST", f"https://{HOST}/orders/{mark}", b'{"amount": 500}')
+        hold = again.held(mark)
+        refused = _without_a_terminal(again, "approve", hold.id)
+        assert refused.returncode == 1
+        _press(child, asked)
+        assert asked.result().status == 200
+        [entry] = again.entries(kind="reviewed", hold=hold.id)
+        assert entry["reviewer"] == "ada" and entry["statement"]
+    finally:
+        child.terminate()
+        child.expect(pexpect.EOF)
+        child.close()
+    assert again.sluice("ledger", "verify").status == 0
 
 
 def test_a_key_is_rotated_and_the_old_one_counts_no_more(gate: Gate) -> None:
