@@ -93,6 +93,7 @@ class Recall:
     def sent(self, hold: Hold) -> None:
         """What a hold was about leaves now."""
         self._earlier.pop(_place(hold.edit.before if hold.edit else hold), None)
+        self._denied.pop(hold.asked, None)
         now = self._clock()
         by = f"as {', '.join(hold.edit.by)} had edited it, " if hold.edit else ""
         kept = (now + hold.verdict.patience.remember, Sent(hold.id, now, edited=by))
@@ -115,8 +116,10 @@ class Recall:
         found = self._denied.get(asked)
         if found is not None and self._clock() < found[0]:
             return Denial(found[1].id, found[1].cause, found[1].by)
-        past = self._before(asked, request, verdict, "denied")
-        return None if past is None else Denial(past.hold, past.why, past.reviewers)
+        past = self._before(asked, request, verdict, "denied", "approved")
+        if past is None or past.decision != "denied":
+            return None  # what people said last is what counts
+        return Denial(past.hold, past.why, past.reviewers)
 
     def _before(self, asked: bytes, request: Request, verdict: Verdict, *decisions: str) -> Past | None:
         """
