@@ -53,14 +53,9 @@ class Body:
 
     def masked(self, shown: str) -> str:
         """The reverse of `shown`; SluiceError where JSON has ceased to be that."""
-        if self.style is None:
+        if self.style is None or not shown.strip():
             return shown.replace("\n", "\r\n") if self.crlf else shown
-        wrong = problem(shown)
-        if wrong is not None:
-            line, why = wrong
-            raise fail(
-                f"the body is no longer JSON: {why} (line {line} of the body)", fix="correct it", exit=Exit.NO
-            )
+        check_json(shown)
         return gathered(shown, self.style)
 
     def written(self, text: str) -> bytes:
@@ -76,6 +71,15 @@ class Body:
         if len(plain) > LIMIT:
             raise fail(f"the body is over {LIMIT} bytes", "all of it must be seen", exit=Exit.NO)
         return _coded(plain, self.coding)
+
+
+def check_json(text: str) -> None:
+    """Raise SluiceError where a text is no JSON; marks count as values."""
+    wrong = problem(text)
+    if wrong is not None:
+        line, why = wrong
+        what = f"the body is no longer JSON: {why} (line {line} of the body)"
+        raise fail(what, fix="correct it", exit=Exit.NO)
 
 
 def open_body(request: Request) -> Body | str:
@@ -123,7 +127,10 @@ def _text(plain: bytes, coding: str, charset: str) -> Body | str:
         return f"it holds {found}, which an editor or a terminal may obey"
     if MARK.search(text):
         return "it holds text that looks like a mark for a secret"
-    return Body(text, coding, charset, crlf, style_of(text))
+    style = style_of(text)
+    if style is not None and len(spread(text)) > LIMIT:
+        style = None
+    return Body(text, coding, charset, crlf, style)
 
 
 def unwritable(text: str) -> str | None:

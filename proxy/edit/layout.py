@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import Final
 
 from proxy.redact import MARK
@@ -20,6 +21,9 @@ _TOKEN: Final = re.compile(
 )
 _STYLES: Final = ((",", ":"), (", ", ": "))
 """How a JSON text on one line is written: what stands for a comma, and for a colon."""
+
+DEPTH: Final = 100
+"""Levels up to which JSON is spread: each line begins with two blanks for each."""
 
 type Style = tuple[str, str]
 
@@ -34,6 +38,8 @@ def style_of(text: str) -> Style | None:
     if "\n" in text or text[:1] not in ("{", "[") or problem(text) is not None:
         return None
     words = _words(text)
+    if _depth(words) > DEPTH:
+        return None
     return next((style for style in _STYLES if _joined(words, style) == text), None)
 
 
@@ -79,6 +85,10 @@ def problem(text: str) -> tuple[int, str] | None:
 
 def _words(text: str) -> list[str]:
     return [token for token in tokens(text) if not token.isspace()]
+
+
+def _depth(words: Sequence[str]) -> int:
+    return max(accumulate((word in ("{", "[")) - (word in ("}", "]")) for word in words), default=0)
 
 
 def _joined(words: Sequence[str], style: Style) -> str:

@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from proxy.action import Header, Request
-from proxy.edit.body import Body, charset_of, open_body, unwritable
+from proxy.edit.body import Body, charset_of, check_json, open_body, unwritable
 from proxy.edit.form import END, HEADERS, NAME, Form, fixed, write
-from proxy.edit.places import Place, in_body, in_header, in_target
+from proxy.edit.layout import problem
+from proxy.edit.places import Kind, Place, in_body, in_header, in_target
 from proxy.edit.signed import signed
 from proxy.errors import Exit, SluiceError, fail
 from proxy.redact import MARK
@@ -80,7 +81,7 @@ def edited(request: Request, text: str, kept: frozenset[bytes] = frozenset()) ->
     """
     made = form(request, kept)
     result = parsed(made, text)
-    if result.body != request.body and result.body and charset_of(result) != charset_of(request):
+    if result.body and charset_of(result) != charset_of(request):
         raise _no("the character set of the body cannot be edited", "", "leave charset in content-type")
     if (why := signed(result)) is not None:
         raise _no(f"the edited request would be signed: {why}", "nobody signs it again", "leave that out")
@@ -209,21 +210,31 @@ def _marks(made: Form, parts: _Parts) -> list[tuple[int, Place]]:
     for name, value in parts.headers:
         marks += in_header(name, value)
     if isinstance(made.body, Body):
-        marks += in_body(made.kind, made.body.masked(parts.body))
+        marks += in_body(made.kind, _masked(made, made.body, parts.body))
     return marks
+
+
+def _masked(made: Form, body: Body, shown: str) -> str:
+    """The edited body, marks in it; what was JSON is JSON, so that its places are certain."""
+    masked = body.masked(shown)
+    if made.kind is Kind.JSON and masked.strip():
+        check_json(masked)
+    return masked
 
 
 def _check_hidden(made: Form, result: Request, text: str) -> None:
     """
-    A secret that stays is still one that is known: else the edit would show it to everyone.
+    What was shown still can be, and a secret that stays is still one that is known.
 
-    Its place is what most are known by, and an edit may change what stands around it.
+    Its place is what most are known by, and an edit may change what stands around it: the edit
+    would show it to everyone.
     """
+    after = form(result, made.kept)
+    if isinstance(made.body, Body) and isinstance(after.body, str):
+        raise _no(f"the edited body could not be shown: {after.body}", "", "write it in another way")
     marks = _marks(made, _parts(made, text))
-    if not marks:
-        return
     stays = Counter((place, made.masked.secrets[number]) for number, place in marks)
-    if stays - form(result, made.kept).secrets():
+    if stays - after.secrets():
         raise _no(
             "a secret of the edited request would no longer be known as one",
             "it would be shown, and written into the ledger",
@@ -254,8 +265,14 @@ def _body(made: Form, shown: str) -> bytes | None:
     """The body's bytes: the very same where the text is, coded and measured anew where it is not."""
     if isinstance(made.body, str):
         return made.request.body
-    text = made.masked.back(made.body.masked(shown))
-    return made.request.body if text == made.body.text else made.body.written(text)
+    text = made.masked.back(_masked(made, made.body, shown))
+    if text == made.body.text:
+        return made.request.body
+    if made.kind is Kind.JSON and text.strip() and problem(text) is not None:
+        raise _no(
+            "the body is no longer JSON", "a secret stands where it is no value", "keep it in its quotes"
+        )
+    return made.body.written(text)
 
 
 def _measured(header: Header, length: int) -> Header:

@@ -120,4 +120,4 @@ async def test_the_room_for_deferred_bodies_is_given_back_in_full(approvals: App
         await approvals.answered(hold.id)
         approvals.rejoin(hold.id, decode(ASKED))
         approvals.cut(hold.id, "over")
-    assert approvals._deferred == 0
+    assert approvals._kept == 0
