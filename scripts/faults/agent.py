@@ -15,9 +15,9 @@ import h2.errors
 import h2.events
 import h2.exceptions
 
+from faults.answers import slam
 from faults.cases import Carrier, Case, Fault
 from faults.journal import Answer, Attempt
-from faults.upstream import slam
 
 _CONNECTING: Final = 20.0
 _HOSTS: Final = {"slam": "slam.faults.test", "refuse": "none.faults.test"}
@@ -56,7 +56,8 @@ def asking(case: Case, gate: str) -> Asking:
     body = json.dumps({"mark": case.mark, "filling": "x" * case.size}).encode()
     path = f"/{gate}/{case.rule}/{case.behaviour}/{case.mark}"
     headers = (("content-type", "application/json"), ("content-length", str(len(body))))
-    return Asking(_HOSTS.get(case.behaviour, "api.faults.test"), path, body, headers)
+    usual = "h2.faults.test" if case.http2_upstream else "api.faults.test"
+    return Asking(_HOSTS.get(case.behaviour, usual), path, body, headers)
 
 
 class Speaker(Protocol):

@@ -12,6 +12,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import count, islice
 from typing import Final
 
 from faults.ways import Way
@@ -70,6 +71,7 @@ NEEDS: Final[dict[Event, frozenset[Need]]] = {
     Event.LAPSE: frozenset({Need.FORGETS}),
 }
 
+_FAULTS: Final = tuple(Fault)
 GATE_WIDE: Final = frozenset({Fault.KILL, Fault.TERM, Fault.FULL, Fault.LOCKED, Fault.CLOCK})
 LEAVES: Final = frozenset({Fault.FIN, Fault.RST, Fault.STREAM})
 SPREAD: Final = 0.015
@@ -90,7 +92,8 @@ class Case:
     """
     One run.
 
-    `mark` is in the request's path and in no other's. `behaviour` is what upstream does with it.
+    `mark` is in the request's path and in no other's. `behaviour` is what upstream does with it, over HTTP/2
+    where `http2_upstream`. Where `twin`, the agent asks twice at once: those are two holds.
     `lead` is by how many seconds the fault comes after the event's beginning (before it, where
     negative). Where `onward`, what is still open is then led to its release. When all is over a reviewer
     approves once more, where `late`, and the agent asks for the
@@ -106,6 +109,8 @@ class Case:
     needs: frozenset[Need]
     lead: float
     size: int
+    http2_upstream: bool
+    twin: bool
     onward: bool
     late: bool
     again: bool
@@ -141,14 +146,19 @@ class Batch:
 def batches(
     seed: int, runs: int, size: int, known: Sequence[Way], faults: Sequence[Fault]
 ) -> Iterator[Batch]:
-    """As many batches of `size` as hold so many runs, from this seed on."""
-    for number in range(seed, seed + max(1, -(-runs // size))):
-        yield batch(number, size, known, faults)
+    """As many batches of `size` as hold so many runs, from this seed on, of those with one of `faults`."""
+    numbers = (number for number in count(seed) if _fault(number) in faults)
+    for number in islice(numbers, max(1, -(-runs // size))):
+        yield batch(number, size, known)
 
 
-def batch(seed: int, size: int, known: Sequence[Way], faults: Sequence[Fault]) -> Batch:
+def _fault(seed: int) -> Fault:
+    return _FAULTS[seed % len(_FAULTS)]
+
+
+def batch(seed: int, size: int, known: Sequence[Way]) -> Batch:
     """The batch of a seed; consecutive ones go through all faults, ways and moments in turn."""
-    fault, turn = faults[seed % len(faults)], seed // len(faults)
+    fault, turn = _fault(seed), seed // len(_FAULTS)
     chance = random.Random(seed)
     # What a killed gate left is read as the product wrote it: every other one is nothing but that.
     staged = fault not in (Fault.KILL, Fault.TERM) or turn % 2 == 1
@@ -165,17 +175,20 @@ def _case(
     if Need.WINDOW not in needs and staged and chance.random() < 0.4:
         needs |= {Need.PAIR}
     carriers = (Carrier.HTTP2,) if fault is Fault.STREAM else tuple(Carrier)
+    carrier = chance.choice(carriers)
     calm = ("ok", "slow") if fault in GATE_WIDE else ("ok",)
     return Case(
         mark=f"m{seed}x{at}",
         way=way,
         fault=fault,
         moment=moments[(at // len(known) + at % len(known)) % len(moments)],
-        carrier=chance.choice(carriers),
+        carrier=carrier,
         behaviour=chance.choice(_BEHAVIOURS.get(fault, calm)),
         needs=needs,
         lead=chance.uniform(-SPREAD, SPREAD),
         size=chance.choice(_SIZES[: 2 if way.state is State.UNATTENDED else None]),
+        http2_upstream=carrier is Carrier.HTTP2 and chance.random() < 0.6,
+        twin=chance.random() < 0.1,
         onward=chance.random() < 0.7,
         late=chance.random() < 0.3,
         again=chance.random() < 0.2,

@@ -100,7 +100,7 @@ class Gate:
     def _command(self) -> list[str]:
         up = ["up", "--no-console", "--listen", "127.0.0.1:0", "--state", str(self.folder / "state")]
         up += ["--policy", str(self._policy), "--reload", "auto", "--upstream-ca", str(self._ca)]
-        for host, port in (("api", None), ("slam", "slam"), ("none", "none")):
+        for host, port in (("api", None), ("h2", "h2"), ("slam", "slam"), ("none", "none")):
             for number, to in ((80, port or "plain"), (443, port or "tls")):
                 up.append(f"--resolve={host}.faults.test:{number}:127.0.0.1:{self._ports[to]}")
         if not self.staged:

@@ -51,9 +51,8 @@ class Run:
 
     async def _live(self) -> None:
         case = self.case
-        await self.ask()
         state = State.PENDING
-        placed = await self.shown(state)
+        placed = await self._begin()
         for event in case.way.path:
             await ACTS[event](self)
             state = TRANSITIONS[state, event]
@@ -76,6 +75,14 @@ class Run:
         if case.again and self._asked[-1].over and not self.scene.ending.is_set():
             await self.ask()
             await self.scene.board.hears(case.mark, len(self._asked), _UNSURE)
+
+    async def _begin(self) -> bool:
+        await self.ask()
+        placed = await self.shown(State.PENDING)
+        if self.case.twin:
+            await self.ask()
+            placed &= await self.scene.board.hears(self.case.mark, 2, SHOWN)
+        return placed
 
     async def _go_on(self) -> None:
         state = self.case.way.target
@@ -192,11 +199,11 @@ async def _at(run: Run, moment: float) -> None:
 
 
 async def _expire(run: Run) -> None:
-    await _at(run, run.journal.attempts[0].asked + BRIEF)
+    await _at(run, run.journal.attempts[-1].asked + BRIEF)
 
 
 async def _proceed(run: Run) -> None:
-    await _at(run, run.journal.attempts[0].asked + WINDOW)
+    await _at(run, run.journal.attempts[-1].asked + WINDOW)
 
 
 async def _defer(run: Run) -> None:

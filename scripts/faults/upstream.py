@@ -3,8 +3,8 @@ The counting upstream, in a process of its own.
 
     python -m faults.upstream FOLDER
 
-One JSON line on stdout: ``{"plain": PORT, "tls": PORT, "slam": PORT, "none": PORT}``; its CA is then
-in ``FOLDER/upstream-ca.pem``. It ends with its standard input.
+One JSON line on stdout: ``{"plain": PORT, "tls": PORT, "h2": PORT, "slam": PORT, "none": PORT}``; its CA is
+then in ``FOLDER/upstream-ca.pem``. It ends with its standard input.
 
 Requests are ``/GATE/RULE/BEHAVIOUR/MARK``. As soon as one has been read whole, it looks into the ledger of
 that gate and writes a line to ``FOLDER/GATE/arrivals.jsonl``: the mark, the attempt (x-request-id), the
@@ -18,19 +18,18 @@ import json
 import re
 import socket
 import sqlite3
-import struct
 import sys
 import time
 from collections import Counter, OrderedDict
 from pathlib import Path
 from typing import Final
 
+from faults.answers import ANSWER, SLOW, slam
+from faults.upstream2 import Http2Upstream
 from proxy.demo.authority import Authority
 
-HOSTS: Final = ("api.faults.test", "slam.faults.test", "none.faults.test")
-_ANSWER: Final = b'{"ok":  true}'
+HOSTS: Final = ("api.faults.test", "h2.faults.test", "slam.faults.test", "none.faults.test")
 _HEAD: Final = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
-_SLOW: Final = 0.3
 _STALL: Final = 30.0
 _GATES: Final = 16
 _TARGET: Final = re.compile(r"/(b\d+)/[a-z-]+/([a-z-]+)/(m\d+x\d+)", re.ASCII)
@@ -80,7 +79,16 @@ class Upstream:
                 self._ledgers.popitem(last=False)[1].close()
         return ledger.now(mark)
 
-    def _arrived(self, gate: str, mark: str, attempt: str) -> None:
+    def arrived(self, target: str, attempt: str) -> str:
+        """Count a request that has been read whole; returns what is to be done with it."""
+        found = _TARGET.fullmatch(target)
+        if found is None:
+            raise ValueError(f"a request that is none of ours: {target!r:.200}")
+        gate, behaviour, mark = found.groups()
+        self._count(gate, mark, attempt)
+        return behaviour
+
+    def _count(self, gate: str, mark: str, attempt: str) -> None:
         now = time.monotonic()
         found = {"mark": mark, "attempt": int(attempt), "time": now, "approved": self._approved(gate, mark)}
         with (self._folder / gate / "arrivals.jsonl").open("a") as log:
@@ -98,19 +106,16 @@ class Upstream:
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-        target = _TARGET.fullmatch(head.split(" ", 2)[1])
-        if target is None:
-            raise ValueError(f"a request that is none of ours: {head!r:.200}")
         length = re.search(r"\r\ncontent-length: *(\d+)", head, re.IGNORECASE)
         await reader.readexactly(int(length[1]) if length else 0)
         attempt = re.search(r"\r\nx-request-id: *(\d+)", head, re.IGNORECASE)
-        self._arrived(target[1], target[3], attempt[1] if attempt else "0")
-        return await _behave(target[2], reader, writer)
+        behaviour = self.arrived(head.split(" ", 2)[1], attempt[1] if attempt else "0")
+        return await _behave(behaviour, reader, writer)
 
 
 async def _behave(how: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
     """What is done with a request that was read; whether the connection goes on."""
-    whole = _HEAD % len(_ANSWER) + _ANSWER
+    whole = _HEAD % len(ANSWER) + ANSWER
     match how:
         case "reset":
             slam(writer)
@@ -127,17 +132,10 @@ async def _behave(how: str, reader: asyncio.StreamReader, writer: asyncio.Stream
             await writer.drain()
             return False
         case "slow":
-            await asyncio.sleep(_SLOW)
+            await asyncio.sleep(SLOW)
     writer.write(whole)
     await writer.drain()
     return True
-
-
-def slam(writer: asyncio.StreamWriter) -> None:
-    """End a connection with a RST."""
-    linger = struct.pack("ii", 1, 0)
-    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-    writer.transport.abort()
 
 
 async def _serve(folder: Path) -> None:
@@ -146,10 +144,19 @@ async def _serve(folder: Path) -> None:
     tls = authority.server_context(HOSTS)
     plain = await asyncio.start_server(upstream.serve, "127.0.0.1", 0, backlog=1024)
     secured = await asyncio.start_server(upstream.serve, "127.0.0.1", 0, ssl=tls, backlog=1024)
+    http2 = authority.server_context(HOSTS)
+    http2.set_alpn_protocols(["h2"])
+    multiplexed = await asyncio.start_server(
+        lambda reader, writer: Http2Upstream(upstream.arrived, writer).serve(reader),
+        "127.0.0.1",
+        0,
+        ssl=http2,
+        backlog=1024,
+    )
     slammed = await asyncio.start_server(lambda _, writer: slam(writer), "127.0.0.1", 0, backlog=1024)
     ports = {
         name: server.sockets[0].getsockname()[1]
-        for name, server in (("plain", plain), ("tls", secured), ("slam", slammed))
+        for name, server in (("plain", plain), ("tls", secured), ("h2", multiplexed), ("slam", slammed))
     }
     with socket.socket() as kept:  # bound and never listening: nobody else gets it
         kept.bind(("127.0.0.1", 0))

@@ -30,6 +30,8 @@ def case(fault: Fault = Fault.NONE, way: Way = WAY) -> Case:
         needs=frozenset(),
         lead=0.0,
         size=0,
+        http2_upstream=False,
+        twin=False,
         onward=False,
         late=False,
         again=False,

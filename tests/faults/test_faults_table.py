@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from faults.books import Finding, Wrong
-from faults.cases import Batch, Fault, batch
+from faults.cases import Batch, batch
 from faults.journal import Found, Journal
 from faults.run import ACTS
 from faults.table import BEGIN, END, Tally, page, put, summary
@@ -19,7 +19,7 @@ KNOWN = ways(TRANSITIONS, ACTS)
 
 
 def found(seed: int) -> Found:
-    one: Batch = batch(seed, 72, KNOWN, tuple(Fault))
+    one: Batch = batch(seed, 72, KNOWN)
     return Found(one, [Journal(case, placed=True) for case in one.cases], seconds=3.2)
 
 

@@ -49,9 +49,10 @@ def test_a_way_on_leads_what_is_open_to_its_release_and_what_is_settled_nowhere(
 
 
 def test_a_batch_is_drawn_from_its_seed_alone() -> None:
-    assert batch(17, 30, KNOWN, FAULTS) == batch(17, 30, KNOWN, FAULTS)
+    assert batch(17, 30, KNOWN) == batch(17, 30, KNOWN)
     assert [one.seed for one in batches(17, 90, 30, KNOWN, FAULTS)] == [17, 18, 19]
-    assert next(batches(17, 1, 30, KNOWN, FAULTS)) == batch(17, 30, KNOWN, FAULTS)
+    assert [one.seed for one in batches(17, 60, 30, KNOWN, (Fault.KILL,))] == [29, 43]
+    assert next(batches(17, 1, 30, KNOWN, FAULTS)) == batch(17, 30, KNOWN)
 
 
 def test_ten_thousand_runs_strike_every_transition_with_every_fault_at_every_moment() -> None:
