@@ -66,6 +66,14 @@ def _run(arguments: argparse.Namespace, words: list[str]) -> int:
             from proxy.cli import enrolling
 
             return enrolling.VERBS[arguments.action](arguments)
+        case "approve" | "deny":
+            from proxy.cli import answering
+
+            return answering.VERBS[arguments.verb](arguments)
+        case "grants" | "revoke" | "extend":
+            from proxy.cli import granting
+
+            return granting.VERBS[arguments.verb](arguments)
         case "edit":
             from proxy.cli import editing
 

@@ -1,4 +1,4 @@
-"""Verbs that speak to a running gate: holds, show, approve, deny, review, pause, resume."""
+"""Verbs that speak to a running gate: holds, show, review, pause, resume."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from proxy.keyring.asking import ask
 from proxy.keyring.desk import SigningDesk
 from proxy.keyring.files import Keys
 from proxy.keyring.finding import FOLDER, finder, terminal_as_it_was
-from proxy.render import emit, hold_lines, holds_lines, plain_line, printer, problem_lines, visible
+from proxy.render import emit, hold_lines, holds_lines, printer, problem_lines, visible
 from proxy.state import config_folder
-from proxy.wire import HoldView, hold_json, whole_json
+from proxy.wire import hold_json, whole_json
 
 CONTROL: Final = "control.sock"
 
@@ -41,7 +41,8 @@ def keys() -> Keys:
     return Keys(config_folder(os.environ) / FOLDER)
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """Talk, as text that acts on no terminal."""
     print(f"sluice: {visible(text)}", file=sys.stderr)
 
 
@@ -64,42 +65,16 @@ def _show(arguments: argparse.Namespace) -> int:
     return int(Exit.YES)
 
 
-def _answer(arguments: argparse.Namespace, *, approves: bool) -> int:
-    at = desk(arguments)
-
-    async def answer() -> HoldView:
-        shown = await at.show(arguments.id)
-        if (await at.roll()).reviewers:
-            # Signed is what was shown: so it is shown before it is signed.
-            emit(printer(sys.stderr, os.environ), list(hold_lines(shown, time.time())))
-        return await at.review(shown.id, approves=approves, reason=arguments.reason, digest=shown.digest)
-
-    with terminal_as_it_was():
-        view = asyncio.run(answer())
-    if arguments.json:
-        print(json.dumps(hold_json(view)))
-    else:
-        print(f"sluice: {plain_line(view).plain}", file=sys.stderr)
-        _say(_said(view, approves))
-    return int(Exit.YES)
-
-
-def _said(view: HoldView, approves: bool) -> str:
-    if view.state == "pending":
-        return f"approved; {view.approvals_needed} more needed before it is released"
-    return "approved and released" if approves else "denied; the agent is told so"
-
-
 def _pause(arguments: argparse.Namespace) -> int:
     status = asyncio.run(desk(arguments).pause(arguments.agent))
-    _say(f"paused: {', '.join(status.paused)}; everything of it is refused until: sluice resume")
+    say(f"paused: {', '.join(status.paused)}; everything of it is refused until: sluice resume")
     return int(Exit.YES)
 
 
 def _resume(arguments: argparse.Namespace) -> int:
     with terminal_as_it_was():
         status = asyncio.run(desk(arguments).resume(arguments.agent))
-    _say(f"still paused: {', '.join(status.paused)}" if status.paused else "nothing is paused")
+    say(f"still paused: {', '.join(status.paused)}" if status.paused else "nothing is paused")
     return int(Exit.YES)
 
 
@@ -130,14 +105,12 @@ async def unlock(at: SigningDesk) -> None:
         talk = printer(sys.stderr, os.environ)
         for problem in error.problems:
             emit(talk, list(problem_lines(problem)))
-        _say("what you decide here will not count")
+        say("what you decide here will not count")
 
 
 VERBS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
     "holds": _holds,
     "show": _show,
-    "approve": lambda arguments: _answer(arguments, approves=True),
-    "deny": lambda arguments: _answer(arguments, approves=False),
     "review": _review,
     "pause": _pause,
     "resume": _resume,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from proxy import __version__
-from proxy.cli import parser_ledger, parser_reviewer
+from proxy.cli import parser_grants, parser_ledger, parser_reviewer
 from proxy.config import Config, Resolve
 from proxy.errors import fail
 from proxy.state import state_folder
@@ -172,20 +172,24 @@ def _deciding(verbs: Verbs) -> None:
     _verb(verbs, "holds", "what is waiting", state=True, json=True)
     show = _verb(verbs, "show", "one hold, whole", state=True, json=True)
     show.add_argument("id", metavar="ID", help="any unique prefix of the hold's id")
-    answers = [review]
+    answers: list[argparse.ArgumentParser] = [review]
     for name, help in (
         ("approve", "release a hold"),
         ("deny", "refuse a hold, with a reason for the agent"),
         ("edit", "correct a request in your editor ($VISUAL, $EDITOR), and release it once confirmed"),
     ):
         answer = _verb(verbs, name, help, state=True, json=True)
-        answer.add_argument("id", metavar="ID", help="any unique prefix of the hold's id")
+        several = None if name == "edit" else "+"
+        answer.add_argument("id", metavar="ID", nargs=several, help="any unique prefix of the hold's id")
         answer.add_argument(
             "--reason", default="", metavar="TEXT", help="goes to the agent and into the ledger"
         )
         answers.append(answer)
-    for answer in answers:
-        answer.add_argument("--as", dest="name", metavar="NAME", help="which of your names in reviewers.yaml")
+        if name == "approve":
+            parser_grants.add_to_approve(answer)
+    answers += parser_grants.add(lambda name, help, json: _verb(verbs, name, help, state=True, json=json))
+    for one in answers:
+        one.add_argument("--as", dest="name", metavar="NAME", help="which of your names in reviewers.yaml")
     for name, help in (("pause", "refuse everything until: sluice resume"), ("resume", "end a pause")):
         pause = _verb(verbs, name, help, state=True)
         pause.add_argument(

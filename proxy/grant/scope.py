@@ -185,9 +185,12 @@ def _chosen(name: str, action: Action, limits: frozenset[Field]) -> Field:
     if found[0] == "first_seen" or is_confidence(found):
         raise not_offered(f"'{name}' says nothing of what the request asks for")
     try:
+        there = bool(_values(found, action))
         _Lines().bind(found, action, limits)
     except _WholeError:
         raise not_offered(f"'{name}' is secret, cannot be read, or has several values") from None
+    if not there:
+        raise not_offered(f"'{name}' is not in it")
     return found
 
 

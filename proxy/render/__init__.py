@@ -2,6 +2,7 @@
 
 from proxy.render.comparing import change_line, replay_lines, step_line
 from proxy.render.entries import entry_line
+from proxy.render.grants import grant_lines, offer_lines
 from proxy.render.holds import (
     ended_text,
     hold_lines,
@@ -40,11 +41,13 @@ __all__ = [
     "entry_line",
     "explain_lines",
     "finding_lines",
+    "grant_lines",
     "hold_lines",
     "holds_lines",
     "in_full",
     "in_short",
     "is_punycode",
+    "offer_lines",
     "plain_line",
     "preview_lines",
     "printer",

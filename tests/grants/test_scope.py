@@ -184,6 +184,7 @@ def test_fields_may_be_chosen_in_place_of_the_rules():
         "header.authorization ",
         "form.password",
         "json.x",
+        "form.absent",
         "first_seen.host",
         "header.x-confidence",
         "nonsense",
