@@ -24,8 +24,7 @@ async def played(batch: Batch, folder: Path, ports: dict[str, int], plant: str) 
     try:
         runs = await _lived(batch, gate)
         # What a run left open is settled by the next start; so it is with whoever uses it.
-        await gate.start()
-        await gate.stop()
+        await _revived(runs, batch, gate)
     finally:
         with suppress(ProcessLookupError):
             await gate.stop(signal.SIGKILL)
@@ -34,6 +33,21 @@ async def played(batch: Batch, folder: Path, ports: dict[str, int], plant: str) 
     found.seconds = time.monotonic() - began
     shutil.rmtree(gate.folder)
     return found
+
+
+async def _revived(runs: list[Run], batch: Batch, gate: Gate) -> None:
+    """The gate's next start, and its end: some agents come with what they had asked for before."""
+    scene = Scene(batch, gate, await gate.start())
+    coming = [run for run in runs if run.case.revived]
+    following = asyncio.create_task(scene.board.follow())
+    try:
+        await asyncio.gather(*(run.come_to(scene) for run in coming))
+        await gate.stop()
+        scene.over.set()
+        await asyncio.gather(*(run.end() for run in coming))
+    finally:
+        following.cancel()
+        await asyncio.wait({following})
 
 
 async def _lived(batch: Batch, gate: Gate) -> list[Run]:

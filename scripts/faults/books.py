@@ -151,6 +151,21 @@ def _ghosts(book: Book) -> Iterator[Finding]:
             yield Finding(Wrong.GHOST, mark, f"attempt {arrival.attempt} came, and a person had denied it")
 
 
+def _out_of_turn(book: Book) -> Iterator[Finding]:
+    """Only the last attempt's own bytes leave, and never by an approval from before a restart."""
+    journal, case = book.journal, book.journal.case
+    for arrival in book.arrivals:
+        asked = [one for one in journal.attempts if one.asked and one.asked < arrival.time]
+        if asked and asked[-1].number != arrival.attempt and not case.twin:
+            what = f"attempt {arrival.attempt} came, and attempt {asked[-1].number} had asked meanwhile"
+            yield Finding(Wrong.GHOST, case.mark, what)
+        revived = any(one.revived and one.number == arrival.attempt for one in journal.attempts)
+        if revived and case.people:
+            yield Finding(
+                Wrong.GHOST, case.mark, f"attempt {arrival.attempt} came after a restart, unapproved"
+            )
+
+
 def _left_before(journal: Journal, arrival: Arrival) -> str:
     """Whether an agent had hung up before the last person who was needed began to answer."""
     attempt = next((one for one in journal.attempts if one.number == arrival.attempt), None)
@@ -248,6 +263,36 @@ def _against_the_ledger(book: Book, attempt: Attempt) -> Iterator[str]:
         yield f"was told {told!r}, and the ledger says {', '.join(sorted(written)) or 'nothing'}"
 
 
+_BY: Final = {
+    "approved": "reviewer",
+    "denied": "reviewer",
+    "expired": "deadline",
+    "watched": "deadline",
+    "abandoned": "agent",
+    "unspent": "agent",
+    "unavailable": "fault",
+    "cut_off": "fault",
+}
+
+
+def _lies_to_auditors(book: Book) -> Iterator[Finding]:
+    """Who decided, as the ledger has it, beside who really did."""
+    mark = book.journal.case.mark
+    for entry in book.decided:
+        word, by = entry["decision"], entry["by"]
+        if entry.get("hold") and by != _BY.get(word, by):
+            yield Finding(Wrong.LIE, mark, f"the ledger says {word!r} by {by}")
+        if word in ("approved", "denied"):
+            hold, approves = entry.get("hold") or entry.get("again"), word == "approved"
+            calls = [one for one in book.journal.calls if one.hold == hold and not one.refusal]
+            names = {one.name for one in calls if one.approves == approves}
+            if not set(entry["reviewers"]) <= names or not entry["reviewers"]:
+                said, did = ", ".join(entry["reviewers"]), ", ".join(sorted(names))
+                yield Finding(
+                    Wrong.LIE, mark, f"the ledger says {word!r} by {said or 'nobody'}; {did or 'nobody'} did"
+                )
+
+
 def _lies_to_reviewers(book: Book) -> Iterator[Finding]:
     for call in book.journal.calls:
         what = _untold(book, call)
@@ -293,12 +338,13 @@ def _ends(book: Book) -> Iterator[Finding]:
             yield Finding(
                 Wrong.END, book.journal.case.mark, f"hold {entry['hold'][:6]} has {len(ends)} ends: {said}"
             )
-    # A hold that could not be written down is told as unavailable, and never opened.
-    answers = {
-        attempt.answer.hold
-        for attempt in book.journal.attempts
-        if attempt.answer and attempt.answer.decision != "unavailable"
-    }
+    # A refusal is told whether or not its hold could be written down; nothing else is.
+    sent = {"failed", "unknown"}
+    told = [attempt.answer for attempt in book.journal.attempts if attempt.answer]
+    if case.fault in (Fault.FULL, Fault.LOCKED):
+        answers = {answer.hold for answer in told if answer.decision in sent}
+    else:
+        answers = {answer.hold for answer in told if answer.decision != "unavailable"}
     for hold in answers - {""} - {entry["hold"] for entry in book.held}:
         yield Finding(
             Wrong.END, book.journal.case.mark, f"hold {hold[:6]} was told of and is not in the ledger"
@@ -319,4 +365,13 @@ def _silence(book: Book) -> Iterator[Finding]:
             yield Finding(Wrong.SILENT, case.mark, f"attempt {attempt.number} {how}, and was told nothing")
 
 
-_CHECKS: Final = (_ghosts, _doubles, _lies_to_agents, _lies_to_reviewers, _ends, _silence)
+_CHECKS: Final = (
+    _ghosts,
+    _out_of_turn,
+    _doubles,
+    _lies_to_agents,
+    _lies_to_reviewers,
+    _lies_to_auditors,
+    _ends,
+    _silence,
+)

@@ -93,11 +93,11 @@ class Case:
     One run.
 
     `mark` is in the request's path and in no other's. `behaviour` is what upstream does with it, over HTTP/2
-    where `http2_upstream`. Where `twin`, the agent asks twice at once: those are two holds.
-    `lead` is by how many seconds the fault comes after the event's beginning (before it, where
-    negative). Where `onward`, what is still open is then led to its release. When all is over a reviewer
-    approves once more, where `late`, and the agent asks for the
-    very same once more, where `again`.
+    where `http2_upstream`. Where `twin`, the agent asks twice at once: those are two holds. `lead` is by how
+    many seconds the fault comes after the event's beginning (before it, where negative). Where `onward`,
+    what is still open is then led to its release. When all is over a reviewer approves once more, where
+    `late`; the agent asks for the very same once more, where `again`, and at the gate's next start, where
+    `revived`.
     """
 
     mark: str
@@ -114,6 +114,7 @@ class Case:
     onward: bool
     late: bool
     again: bool
+    revived: bool
     seed: int
 
     @property
@@ -192,5 +193,6 @@ def _case(
         onward=chance.random() < 0.7,
         late=chance.random() < 0.3,
         again=chance.random() < 0.2,
+        revived=chance.random() < 0.3,
         seed=chance.getrandbits(32),
     )

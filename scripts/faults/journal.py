@@ -29,7 +29,8 @@ class Attempt:
     One time that an agent asked. Times are of the monotonic clock, which all processes share.
 
     `left` is when the agent had hung up, None while it had not; `lost` says that the gate did.
-    `heard` says that the desk has shown it: it came before the gate was told to stop.
+    `heard` says that the desk has shown it: it came before the gate was told to stop. `revived` says
+    that it came to the gate's next start.
     """
 
     number: int
@@ -37,6 +38,7 @@ class Attempt:
     left: float | None = None
     lost: bool = False
     heard: bool = False
+    revived: bool = False
     answer: Answer | None = None
     answered: float | None = None
 

@@ -47,7 +47,14 @@ class Run:
         except (OSError, TimeoutError, asyncio.IncompleteReadError) as error:
             self.journal.broken = f"{type(error).__name__}: {error}"
         self.scene.idle(self.case.mark)
-        await self._end()
+        await self.end()
+
+    async def come_to(self, scene: Scene) -> None:
+        """Ask once more, at the gate's next start."""
+        self.scene, self._asked, self._tasks = scene, [], []
+        await self.ask()
+        self.journal.attempts[-1].revived = True
+        await scene.board.hears(self.case.mark, 1, SHOWN)
 
     async def _live(self) -> None:
         case = self.case
@@ -93,7 +100,7 @@ class Run:
             state = TRANSITIONS[state, event]
             await self.shown(state)
 
-    async def _end(self) -> None:
+    async def end(self) -> None:
         """The agent waits for its answer, however long the gate lives."""
         await self.scene.over.wait()
         if self._tasks:
@@ -102,7 +109,9 @@ class Run:
             if asked.attempt.left is None and not await asked.answered(SHOWN):
                 asked.attempt.lost = False  # still open, and nothing said
             await asked.close()
-            asked.attempt.heard = asked.attempt.number <= self.scene.board.attempts(self.case.mark)
+        heard = self.scene.board.attempts(self.case.mark)
+        for number, asked in enumerate(self._asked, 1):
+            asked.attempt.heard = number <= heard
 
     # -- what agents and reviewers do ------------------------------------------------
 

@@ -35,6 +35,7 @@ def case(fault: Fault = Fault.NONE, way: Way = WAY) -> Case:
         onward=False,
         late=False,
         again=False,
+        revived=False,
         seed=1,
     )
 
@@ -51,7 +52,14 @@ def approved(fault: Fault = Fault.NONE) -> Found:
         [
             {"kind": "held", "hold": HOLD, "url": URL},
             {"kind": "reviewed", "hold": HOLD, "reviewer": "ada", "person": "uid:1", "answer": "approve"},
-            {"kind": "decided", "hold": HOLD, "url": URL, "decision": "approved", "by": "reviewer"},
+            {
+                "kind": "decided",
+                "hold": HOLD,
+                "url": URL,
+                "decision": "approved",
+                "by": "reviewer",
+                "reviewers": ["ada"],
+            },
         ],
     )
 
@@ -61,7 +69,8 @@ def told(found: Found, word: str, *, detail: str = "", retry: bool = False, hold
     found.journals[0].attempts[0].answer = Answer(403, word, retry, hold, detail)
     found.journals[0].calls.clear()
     found.arrivals.clear()
-    found.entries[1:] = [{"kind": "decided", "hold": HOLD, "url": URL, "decision": word, "by": "fault"}]
+    end = {"kind": "decided", "hold": HOLD, "url": URL, "decision": word, "by": "fault", "reviewers": []}
+    found.entries[1:] = [end]
 
 
 def wrongs(found: Found) -> set[Wrong]:
@@ -161,6 +170,22 @@ def told_to_ask_again(found: Found) -> None:
     found.entries[-1]["decision"] = "unavailable"
 
 
+def earlier_attempt_sent(found: Found) -> None:
+    found.journals[0].attempts.append(Attempt(2, asked=1.5, left=9.0))
+
+
+def sent_after_a_restart(found: Found) -> None:
+    found.journals[0].attempts[0].revived = True
+
+
+def written_as_somebody_elses(found: Found) -> None:
+    found.entries[-1]["reviewers"] = ["bob"]
+
+
+def written_as_a_deadlines(found: Found) -> None:
+    found.entries[-1]["by"] = "deadline"
+
+
 def denied_and_sent(found: Found) -> None:
     found.journals[0].calls.append(Call(HOLD, "2", "bob", False, "no", sent=1.5, state="denied"))
 
@@ -193,6 +218,10 @@ def broken(found: Found) -> None:
         (hung_up_on, Wrong.SILENT),
         (told_to_ask_again, Wrong.LIE),
         (denied_and_sent, Wrong.GHOST),
+        (earlier_attempt_sent, Wrong.GHOST),
+        (sent_after_a_restart, Wrong.GHOST),
+        (written_as_somebody_elses, Wrong.LIE),
+        (written_as_a_deadlines, Wrong.LIE),
         (broken, Wrong.CHAIN),
     ],
     ids=lambda value: getattr(value, "__name__", str(value)),
