@@ -142,9 +142,10 @@ class Reviews:
         self._orders.discard(act)
 
     def _decided(self, seq: int, fields: Fields) -> None:
-        hold, word = str(fields.get("hold")), fields.get("decision")
+        word = fields.get("decision")
         if "hold" not in fields or word == "pending":
             return
+        hold = str(fields.get("hold"))
         self._held.pop(hold, None)
         signed = self._approved.pop(hold, {})
         if not self.roll.required or self.partial or word != "approved" or fields.get("by") != "reviewer":

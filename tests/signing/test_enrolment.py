@@ -152,6 +152,17 @@ async def test_orders_are_signed_and_written_down_before_they_are_carried_out(bo
     assert (order["act"], order["by"]) == ("resume", "ada")
 
 
+async def test_what_cannot_be_written_down_is_not_done(book: Office, ada: Key) -> None:
+    desk, bob = book.desk(ADA, ada, "ada"), ed25519()
+    await desk.pause()
+    book.ledger.trouble = "the disk is full"
+    assert "nothing was done" in await refused(desk.resume())
+    assert "nothing was done" in await refused(enrol(desk, bob, "bob", BOB))
+    book.ledger.trouble = ""
+    assert (await desk.status()).paused == ("*",)
+    assert list(book.board.enrolment.roll.people) == ["ada"]
+
+
 # What an agent could try that can read all that a reviewer's client sends
 
 

@@ -252,6 +252,13 @@ def another_request(entries: Entries) -> None:
         one["was"] = source["seq"]
 
 
+def another_request_held(entries: Entries) -> None:
+    """The same, but that what was decided is left as it was."""
+    review, other = of(entries, "reviewed", 1), of(entries, "reviewed", 2)
+    one, source = (of(entries, "held", hold=which["hold"]) for which in (review, other))
+    one.update(request=source["request"], payload=source["payload"], was=source["seq"])
+
+
 def not_a_yes_to_what_left(entries: Entries) -> None:
     review, other = of(entries, "reviewed", 1), of(entries, "reviewed", 2)
     one = of(entries, "decided", hold=review["hold"])
@@ -281,6 +288,7 @@ ATTACKS: dict[str, tuple[Callable[[Entries], None], str]] = {
     "a denial made an approval": (an_approval_out_of_nothing, "review_act"),
     "an approval without a review": (an_approval_without_a_review, "review_unsigned"),
     "another request held and decided": (another_request, "review_about"),
+    "another request held": (another_request_held, "review_about"),
     "another request let through": (not_a_yes_to_what_left, "review_about"),
     "an order left out": (a_resume_that_nobody_ordered, "review_unsigned"),
     "a grant used more often": (edited("granted", 0, uses=2_000), "review_unsigned"),
