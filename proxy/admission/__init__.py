@@ -176,7 +176,7 @@ class Admission:
         review = Review(reviewer, approves, reason, seen or hold.digest, self.clock(), proof)
         hold.reviewed(review)  # raises here, before anything is written, where it does not count
         try:
-            ticket = self.ledger.queue(records.reviewed(hold, review))
+            ticket = self.ledger.queue(records.reviewed(hold, review), patient=True)
             # Nobody's answer may count that is not on disk, whether or not its reviewer still waits.
             ticket.add_done_callback(lambda done: self._written(hold.id, done))
             ended = self.approvals.review(hold.id, review)
@@ -306,7 +306,7 @@ class Admission:
         A hold that is not written down is cut off: nobody may decide what leaves no trace.
         """
         try:
-            ticket = self.ledger.queue(records.held(hold))
+            ticket = self.ledger.queue(records.held(hold), patient=True)
         except SluiceError:
             self.approvals.cut(hold.id, _CANNOT_WRITE)
             return None

@@ -96,7 +96,7 @@ async def edit(
             exit=Exit.NO,
         )
     try:
-        ticket = admission.ledger.queue(records.edited(proposal.edited, reviewer, seen))
+        ticket = admission.ledger.queue(records.edited(proposal.edited, reviewer, seen), patient=True)
         ticket.add_done_callback(lambda done: _cut_unwritten(admission, id, done))
         admission.approvals.edit(id, proposal.edited)
         await asyncio.shield(ticket)

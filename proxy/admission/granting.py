@@ -107,7 +107,7 @@ class Granting:
 
     async def _write(self, drafts: Iterable[Draft], otherwise: str) -> None:
         try:
-            for ticket in [self._admission.ledger.queue(draft) for draft in drafts]:
+            for ticket in [self._admission.ledger.queue(draft, patient=True) for draft in drafts]:
                 await ticket
         except UnavailableError:
             why = "the ledger cannot be written"

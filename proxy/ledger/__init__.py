@@ -44,9 +44,11 @@ class Draft:
 class Ledger(Protocol):
     """Where decisions are written down."""
 
-    def queue(self, draft: Draft) -> asyncio.Future[int]:
+    def queue(self, draft: Draft, *, patient: bool = False) -> asyncio.Future[int]:
         """
         Put one entry at the end of the queue; entries reach the disk in this order.
+
+        `patient` is for what waits for the disk anyway: a slow one does not refuse it.
 
         The future has the entry's sequence number once it survives a power cut; when it
         raises UnavailableError, assume nothing about whether the entry was written. Raises

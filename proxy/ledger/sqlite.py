@@ -136,13 +136,13 @@ class SqliteLedger:
         """The key that verifies it, to be kept by whoever verifies."""
         return str(self._signer.key)
 
-    def queue(self, draft: Draft) -> asyncio.Future[int]:
+    def queue(self, draft: Draft, *, patient: bool = False) -> asyncio.Future[int]:
         """
         See `Ledger.queue`. A draft that cannot be an entry raises `chain.UnfitError`.
 
         Cancelling the future does not take the entry back.
         """
-        self._refuse_if_unavailable()
+        self._refuse_if_unavailable(patient)
         ticket: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._add(draft, ticket)
         return ticket
@@ -176,13 +176,16 @@ class SqliteLedger:
 
     # -- taking entries ------------------------------------------------------------
 
-    def _refuse_if_unavailable(self) -> None:
+    def _refuse_if_unavailable(self, patient: bool) -> None:
         if self._closing:
             raise _unavailable("the ledger is closed")
         if self.trouble:
             raise _unavailable(self.trouble)
-        if len(self._waiting) + len(self._group.lines) >= ENTRIES:
-            raise _unavailable(f"{ENTRIES} entries wait for the disk")
+        most = 2 * ENTRIES if patient else ENTRIES
+        if len(self._waiting) + len(self._group.lines) >= most:
+            raise _unavailable(f"{most} entries wait for the disk")
+        if patient:
+            return
         if self._group.at_disk and self._waiting and self._ticks() - self._waiting[0].since > SECONDS:
             raise _unavailable(f"the disk has not answered for {SECONDS * 1000:.0f} ms")
 

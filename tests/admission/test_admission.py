@@ -151,7 +151,7 @@ async def test_a_torn_down_connection_leaves_a_decided_entry(hall: Any) -> None:
 async def test_an_unwritable_ledger_refuses_everything_as_unavailable(hall: Any, monkeypatch: Any) -> None:
     h = await hall()
 
-    def full(draft: object) -> None:
+    def full(draft: object, **_: object) -> None:
         raise UnavailableError()
 
     monkeypatch.setattr(h.ledger, "queue", full)
@@ -170,7 +170,7 @@ async def test_a_decision_that_cannot_be_written_releases_nothing_and_says_so(
     hold = await h.pending()
     honest = h.ledger.queue
 
-    def fails(draft: Any) -> Any:
+    def fails(draft: Any, **_: Any) -> Any:
         if draft.kind == "decided":
             ticket: asyncio.Future[int] = asyncio.get_running_loop().create_future()
             ticket.set_exception(UnavailableError())
@@ -190,7 +190,7 @@ async def test_a_denial_that_cannot_be_written_refuses_all_the_same_and_its_revi
     waiting = asyncio.create_task(decide(h))
     hold = await h.pending()
 
-    def fails(draft: Any) -> Any:
+    def fails(draft: Any, **_: Any) -> Any:
         ticket: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         asyncio.get_running_loop().call_later(0.01, ticket.set_exception, UnavailableError())
         return ticket
@@ -209,7 +209,7 @@ async def test_an_approval_that_could_not_be_written_does_not_count_for_the_next
     waiting = asyncio.create_task(decide(h))
     hold = await h.pending()
     lost: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-    monkeypatch.setattr(h.ledger, "queue", lambda draft: lost)
+    monkeypatch.setattr(h.ledger, "queue", lambda draft, **_: lost)
     first = asyncio.create_task(h.admission.review(hold.id, ADA, approves=True, reason="", seen=None))
     await asyncio.sleep(0)
     if not stays:
@@ -235,10 +235,10 @@ async def test_a_hold_that_ends_while_the_disk_is_late_has_an_end_all_the_same(
     hold = await h.pending()
     honest = h.ledger.queue
 
-    def late(draft: Any) -> Any:
+    def late(draft: Any, **_: Any) -> Any:
         if draft.kind == "decided":
             raise UnavailableError()  # as for a queue that is full; a note is still taken
-        return honest(draft)
+        return honest(draft, **_)
 
     monkeypatch.setattr(h.ledger, "queue", late)
     with contextlib.suppress(SluiceError):
@@ -404,10 +404,10 @@ async def test_a_hold_that_was_never_written_is_never_named(hall: Any, monkeypat
     h = await hall()
     honest = h.ledger.queue
 
-    def fails(draft: Any) -> Any:
+    def fails(draft: Any, **_: Any) -> Any:
         if draft.kind == "held":
             raise UnavailableError()
-        return honest(draft)
+        return honest(draft, **_)
 
     monkeypatch.setattr(h.ledger, "queue", fails)
     assert (await decide(h)).word is Word.UNAVAILABLE

@@ -121,7 +121,7 @@ async def test_it_is_on_disk_before_it_leaves(hall: Any) -> None:
 async def test_what_cannot_be_written_down_takes_nothing(hall: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     h = await hall(rules("{count: 1, per: 1h, over: deny}"))
 
-    def full(draft: object) -> object:
+    def full(draft: object, **_: object) -> object:
         raise UnavailableError
 
     with monkeypatch.context() as disk:

@@ -187,7 +187,7 @@ async def test_without_the_disk_nothing_goes(hall: Any, monkeypatch: pytest.Monk
     h = await hall()
     await granted(h)
 
-    def refuse(draft: Any) -> Any:
+    def refuse(draft: Any, **_: Any) -> Any:
         raise UnavailableError
 
     monkeypatch.setattr(h.ledger, "queue", refuse)
@@ -201,7 +201,7 @@ async def test_a_grant_that_cannot_be_written_down_does_not_stand(
     waiting, hold = await held(h)
     queue = h.ledger.queue
 
-    def refuse(draft: Any) -> Any:
+    def refuse(draft: Any, **_: Any) -> Any:
         if draft.kind == "granted":
             raise UnavailableError
         return queue(draft)
