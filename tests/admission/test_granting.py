@@ -204,7 +204,7 @@ async def test_a_grant_that_cannot_be_written_down_does_not_stand(
     def refuse(draft: Any, **_: Any) -> Any:
         if draft.kind == "granted":
             raise UnavailableError
-        return queue(draft)
+        return queue(draft, **_)
 
     monkeypatch.setattr(h.ledger, "queue", refuse)
     with pytest.raises(SluiceError, match="approved, its like is not granted"):
@@ -255,5 +255,28 @@ async def test_what_was_sent_under_a_grant_is_told_when_the_same_comes_again(hal
     waiting = asyncio.create_task(decide(h, b"amount=4"))
     hold = await h.pending()
     assert "already sent" in hold.notices[0]
+    await h.admission.review(hold.id, BOB, approves=False, reason="", seen=None)
+    await waiting
+
+
+BUDGETED = POLICY.replace(
+    "    show: [form.amount]\n",
+    "    show: [form.amount]\n    budget: {field: form.amount, limit: 12, per: 24h, by: agent, over: hold}\n",
+)
+
+
+async def test_a_grant_goes_past_no_budget(hall: Any) -> None:
+    h = await hall(BUDGETED)
+    await granted(h)
+    assert (await decide(h, b"amount=4")).by is By.GRANT
+    assert (await asked(h, b"amount=4")).word is Word.DENIED  # 5 and 4 are used, of 12
+    assert (await decide(h, b"amount=3")).by is By.GRANT
+
+
+async def test_what_is_over_a_budget_is_not_granted(hall: Any) -> None:
+    h = await hall(BUDGETED)
+    waiting, hold = await held(h, b"amount=13")
+    with pytest.raises(SluiceError, match="over a budget"):
+        await grant(h, hold)
     await h.admission.review(hold.id, BOB, approves=False, reason="", seen=None)
     await waiting
