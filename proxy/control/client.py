@@ -12,6 +12,7 @@ from typing import Final
 from proxy.errors import Exit, SluiceError, fail
 from proxy.linux import peer as kernel
 from proxy.wire import (
+    CALL_LIMIT,
     LINE_LIMIT,
     Answer,
     Call,
@@ -45,9 +46,13 @@ class Wire:
         self._writer = writer
 
     async def ask(self, call: Call) -> None:
-        """Send a call; that the gate has gone is found out by reading."""
+        """Send a call; that the gate has gone is found out by reading. SluiceError for one too long."""
+        line = encode(call)
+        if len(line) > CALL_LIMIT:
+            what = f"what is asked is longer than {CALL_LIMIT} bytes"
+            raise fail(what, fix="make it shorter", exit=Exit.NO)
         try:
-            self._writer.write(encode(call))
+            self._writer.write(line)
             await self._writer.drain()
         except ConnectionError:
             pass
