@@ -31,7 +31,7 @@ def desk(arguments: argparse.Namespace) -> SigningDesk:
     name = getattr(arguments, "name", None)
     return SigningDesk(
         ControlDesk(folder(arguments) / CONTROL, name),
-        finder(os.getuid(), name, keys(), ask, os.environ),
+        finder(os.getuid(), name, keys(), ask, os.environ, say),
         clock=time.time,
     )
 

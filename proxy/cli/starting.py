@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from proxy.cli.deciding import keys, unlock
+from proxy.cli.deciding import keys, say, unlock
 from proxy.cli.parser import config, folder
 from proxy.console import run_console
 from proxy.correct import at_editor
@@ -44,7 +44,7 @@ def up(arguments: argparse.Namespace, _: list[str]) -> int:
         )
 
     async def console(desk: Desk) -> None:
-        find = finder(os.getuid(), None, keys(), ask, os.environ)
+        find = finder(os.getuid(), None, keys(), ask, os.environ, say)
         at = SigningDesk(desk, find, clock=time.time)
         await unlock(at)
         await run_console(at, title="sluice up", clock=time.time, edit=at_editor(settings.state))

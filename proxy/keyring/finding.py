@@ -41,10 +41,15 @@ def own(roll: RollView, uid: int, name: str | None, keys: Keys) -> tuple[Enrolle
 
 
 def finder(
-    uid: int, name: str | None, keys: Keys, ask: Ask, environment: Mapping[str, str]
+    uid: int,
+    name: str | None,
+    keys: Keys,
+    ask: Ask,
+    environment: Mapping[str, str],
+    say: Callable[[str], None] = lambda said: None,
 ) -> Callable[[RollView], Signer | None]:
     """
-    Finds and opens the key of an account, asking for its passphrase.
+    Finds and opens the key of an account, asking for its passphrase, or saying that it has to be touched.
 
     From then on nobody may look into this process: the key is in it.
     """
@@ -54,6 +59,8 @@ def finder(
         if found is None:
             return None
         refuse_tracing()
+        if found[1].public.is_touched:
+            say(f"{found[0].name} signs with the security key {found[1].public.id}: touch it when it blinks")
         return opened(found[0].name, found[1], ask, environment)
 
     return find

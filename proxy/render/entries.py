@@ -30,6 +30,7 @@ _UNSAID: Final = frozenset(
         *("decision", "effect", "by", "reviewers", "rule", "rules", "why", "policy", "deadline", "show"),
         *("method", "url", "host", "operation", "agent", "credential"),
         *("consequence", "body", "methods", "upgrade", "recipients"),
+        *("statement", "signature"),
     }
 )
 
@@ -50,6 +51,8 @@ def entry_line(entry: Mapping[str, object]) -> Text:
     for said in (_decider(entry), _rest(entry)):
         if said:
             line.append_text(safe(f"  {said}", "dim"))
+    if entry.get("signature"):
+        line.append("  signed", "dim")
     return line
 
 
