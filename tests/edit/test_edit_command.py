@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -255,3 +256,24 @@ def test_an_agent_that_left_meanwhile_is_sent_nothing(
     child.expect("cannot be edited while its agent is not there|is gone")
     assert ended(child) == 1
     assert upstream.got(mark) == []
+
+
+@pytest.mark.skipif(shutil.which("vi") is None, reason="vi is not here")
+def test_it_works_with_vi(gate: Gate, upstream: Upstream, mark: str, started: Started) -> None:
+    """Its keys, its screen and its temporary files; settings that a body holds for it do nothing."""
+    body = BODY[:-1] + ', "note": "\\n vim: set ff=dos noeol :"}'
+    asked = started(order, gate, mark, data=body)
+    env = environment(gate.home) | {"EDITOR": "vi", "SLUICE_STATE": str(gate.state), "TERM": "xterm"}
+    words = ["edit", gate.held(mark).id]
+    child = pexpect.spawn(SLUICE, words, env=env, timeout=PATIENCE, encoding="utf-8", dimensions=(50, 120))
+    child.expect("the request ends above this line")
+    child.send(":%s/5000/40/\r")
+    child.expect("40")
+    child.send(":wq\r")
+    child.expect(r'\+  "amount": 40')
+    child.expect("yes sends")
+    child.sendline("yes")
+    assert ended(child) == 0
+    assert asked.result(PATIENCE).status_code == 200
+    assert one(upstream, mark).body == body.replace("5000", "40").encode()
+    assert left(gate) == []
