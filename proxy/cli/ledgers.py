@@ -20,6 +20,7 @@ from proxy.errors import Exit, SluiceError, fail
 from proxy.ledger import export as exports
 from proxy.ledger import prove, read, retention
 from proxy.ledger.bundle import export_reviews
+from proxy.ledger.rekey import rotate
 from proxy.ledger.report import Report
 from proxy.ledger.seal import KEY
 from proxy.ledger.succession import accept_loss
@@ -261,6 +262,14 @@ def _prune(arguments: argparse.Namespace) -> int:
     return int(Exit.YES)
 
 
+def _rotate_key(arguments: argparse.Namespace) -> int:
+    path = _file(arguments)
+    vkey = asyncio.run(rotate(path, _key(arguments), clock=time.time))
+    print(f"sluice: {path} is signed by another key from here on: {vkey}", file=sys.stderr)
+    print("sluice: who pinned the old one can follow; tell C2SP witnesses the new one", file=sys.stderr)
+    return int(Exit.YES)
+
+
 def _accept_loss(arguments: argparse.Namespace) -> int:
     places = [place(text) for text in arguments.against]
     path, key = _file(arguments), _key(arguments)
@@ -292,5 +301,6 @@ VERBS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
     "verify-proof": _verify_proof,
     "erase": _erase,
     "prune": _prune,
+    "rotate-key": _rotate_key,
     "accept-loss": _accept_loss,
 }

@@ -142,12 +142,15 @@ def _keeping(verb: Verb) -> None:
     prune = verb("prune", "archive the entries before one, then drop them", False)
     prune.add_argument("--before", required=True, type=int, metavar="SEQ", help="the first entry that stays")
     prune.add_argument("--archive", required=True, type=Path, metavar="OUT", help="a jsonl that verifies")
+    rotate = verb(
+        "rotate-key", "give the ledger another key, which the old one signs, and forget that", False
+    )
     loss = verb("accept-loss", "put a ledger that is not whole away, and begin one that says so", False)
     loss.add_argument("--reason", default="", metavar="TEXT", help="goes into the new ledger's first entry")
     loss.add_argument(
         "--against", action="append", default=[], metavar="PLACE", help="where checkpoints are kept"
     )
-    for one in (erase, prune, loss):
+    for one in (erase, prune, rotate, loss):
         _file(one)
 
 

@@ -22,6 +22,7 @@ from typing import BinaryIO, Final
 from proxy.chain import Entry, Head, canonical
 from proxy.errors import Exit, fail
 from proxy.ledger import page
+from proxy.ledger.keyline import KIND
 from proxy.ledger.read import EVERYTHING, Filter, bodies, entries, head, reading
 from proxy.ledger.removal import pruned_in
 from proxy.ledger.siem import cef, ocsf, text
@@ -187,7 +188,7 @@ def _filtered(connection: sqlite3.Connection, wanted: Filter, end: int, gone: by
     """One line for each run that is left out, however long: it is written as it is read."""
     omitting = False
     for entry, fields in entries(connection, last=end):
-        if entry.seq == 0 or wanted.admits(fields):
+        if entry.seq == 0 or fields.get("kind") == KIND or wanted.admits(fields):
             yield (b'"],"kind":"omitted"}\n' if omitting else b"") + entry.body + b"\n", 1
             omitting = False
             if entry.seq == 0:

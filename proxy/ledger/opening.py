@@ -33,9 +33,10 @@ from proxy.chain import moment as moment_of
 from proxy.errors import Exit, SluiceError, fail
 from proxy.ledger import Draft, Fields
 from proxy.ledger.files import inspect, make, version_of
-from proxy.ledger.read import EVERYTHING, entries, hashes, head, latest, reading, rows
+from proxy.ledger.keyline import KIND, KeyLine
+from proxy.ledger.read import EVERYTHING, Filter, entries, hashes, head, latest, reading, rows
 from proxy.ledger.removal import Erased, erased_in, pruned_in
-from proxy.ledger.seal import Seal, kept, make_key, origin, read_key, seal, unseal
+from proxy.ledger.seal import Seal, kept, make_key, origin, put_in_place, read_key, seal, unseal
 from proxy.ledger.story import Story
 from proxy.ledger.upgrade import upgrade
 from proxy.merkle import Tree
@@ -43,6 +44,8 @@ from proxy.note import Key, NoteError, Signer
 
 CHECKED: Final = 10_000
 """How many of the newest entries a start verifies; `sluice ledger verify` does all."""
+NEXT: Final = ".next"
+"""What the file of a key is called, after that of the key it follows, until its entry is on disk."""
 ROOTED: Final = 100_000
 """Up to how many entries a start computes the signed root anew."""
 
@@ -130,13 +133,23 @@ def make_ledger(path: Path, private: Ed25519PrivateKey, now: int, more: Fields |
     return signer.key
 
 
+def first_key(connection: sqlite3.Connection) -> Key | None:
+    """The key that a ledger names as its first: in its genesis, or where it was upgraded. NoteError."""
+    vkey = first_fields(connection).get("vkey") or _upgraded(connection).get("vkey")
+    return Key.parse(vkey) if type(vkey) is str else None
+
+
+def key_line(connection: sqlite3.Connection) -> KeyLine:
+    """The keys that have signed a ledger's head; NoteError where one does not follow from another."""
+    line = KeyLine(first_key(connection))
+    for entry, fields in entries(connection, Filter(kinds=frozenset({KIND}))):
+        line.take(entry.seq, fields)
+    return line
+
+
 def named_key(connection: sqlite3.Connection) -> Key | None:
-    """The key that a ledger names as its own: in its genesis, or where it was upgraded."""
-    for fields in (first_fields(connection), _upgraded(connection)):
-        vkey = fields.get("vkey")
-        if type(vkey) is str:
-            return Key.parse(vkey)
-    return None
+    """The key that signs a ledger's head now, as the ledger says."""
+    return key_line(connection).current
 
 
 def first_fields(connection: sqlite3.Connection) -> Fields:
@@ -156,15 +169,23 @@ def _signer(connection: sqlite3.Connection, path: Path, file: Path) -> Signer:
         named = None
     if named is None:
         raise _broken(path, "it does not say who signs its head")
+    _finish(named, file)
     signer = Signer(named.name, read_key(file))
     if signer.key != named:
         raise fail(
             f"the ledger '{path}' is signed by another key than '{file}'",
-            f"its genesis names {named}",
+            f"it names {named}",
             "put that key back; if it is lost: sluice ledger accept-loss",
             exit=Exit.NO,
         )
     return signer
+
+
+def _finish(named: Key, file: Path) -> None:
+    """Where a change of the key was cut short after its entry was written: the key it names is there."""
+    following = file.with_name(file.name + NEXT)
+    if following.exists() and read_key(following).public_key().public_bytes_raw() == named.public:
+        put_in_place(following, file)
 
 
 def _check_seal(connection: sqlite3.Connection, path: Path, signer: Signer) -> Seal:

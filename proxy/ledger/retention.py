@@ -19,6 +19,7 @@ from proxy.errors import Exit, fail
 from proxy.ledger import Draft, Ledger, UnavailableError
 from proxy.ledger.enrolled import roll_in, roll_of
 from proxy.ledger.export import archive
+from proxy.ledger.keyline import KIND
 from proxy.ledger.read import Filter, entries, hashes, head, naming, reading
 from proxy.ledger.removal import Pruned, erasures, pruned_in
 from proxy.ledger.sqlite import SqliteLedger
@@ -175,6 +176,14 @@ def _pruning(path: Path, before: int) -> Pruned:
         if not low < before <= end.seq:
             raise fail(
                 f"entry {before} is no place to begin again: from {low + 1} to {end.seq} is", exit=Exit.NO
+            )
+        changes = entries(connection, Filter(kinds=frozenset({KIND})), after=low - 1, last=before - 1)
+        if (changed := next(changes, None)) is not None:
+            raise fail(
+                f"at entry {changed[0].seq} the ledger got another key",
+                "without that entry nobody could follow from the first key to the one that signs now",
+                f"prune no further than --before {changed[0].seq}",
+                exit=Exit.NO,
             )
         tree = Tree() if earlier is None else earlier.tree
         last = b""

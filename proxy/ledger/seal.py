@@ -98,6 +98,16 @@ def make_key(path: Path) -> Ed25519PrivateKey:
     return private
 
 
+def put_in_place(new: Path, path: Path) -> None:
+    """Let a key have the name of the one that it follows, which is gone then."""
+    new.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
 def read_key(path: Path) -> Ed25519PrivateKey:
     """The log's key; SluiceError where it is not there, not a key, or not ours alone."""
     lost = "find it and put it back; if it is lost: sluice ledger accept-loss"

@@ -20,7 +20,7 @@ from proxy.errors import Exit, SluiceError, fail
 from proxy.ledger import Fields
 from proxy.ledger.anchors import Place, Roots, Shelf, judge, shelves, signed_elsewhere
 from proxy.ledger.files import Lock, beside
-from proxy.ledger.opening import ROOTED, first_fields, make_ledger, named_key
+from proxy.ledger.opening import ROOTED, first_fields, key_line, make_ledger, named_key
 from proxy.ledger.read import BROKEN, hashes, head, reading
 from proxy.ledger.removal import pruned_in
 from proxy.ledger.seal import Seal, make_key, origin, read_key
@@ -42,8 +42,8 @@ def check_places(path: Path, key: Path, places: Sequence[Place], seal: Seal | No
         _check_gone(path, key, places)
         return
     with reading(path) as connection:
-        named, fields = named_key(connection), first_fields(connection)
-        assert named is not None  # a ledger with a seal names its key
+        keys, fields = key_line(connection).keys, first_fields(connection)
+        named = keys[-1]  # a ledger with a seal names its key
         found = shelves(places, named.name)
         findings = Findings()
         if not _agree_at_end(found, seal):
@@ -54,11 +54,12 @@ def check_places(path: Path, key: Path, places: Sequence[Place], seal: Seal | No
             for one in hashes(connection, seal.tree.size - 1, roots.tree.size - 1):
                 roots.add(one)
             for shelf in found:
-                judge(shelf, seal.tree.size, [named], findings)
+                judge(shelf, seal.tree.size, keys, findings)
     lineage = fields.get("lineage")
     known = {named.name, *(lineage if isinstance(lineage, list) else ())}
     for shelf in found:
-        _refuse_others(path, shelf, named.public, known)
+        for key_before in keys:
+            _refuse_others(path, shelf, key_before.public, known)
     wrong = [finding for finding in findings.kept if finding.code in ("anchor_cut", "anchor_root")]
     if wrong:
         raise fail(

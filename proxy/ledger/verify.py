@@ -16,7 +16,8 @@ from proxy.chain import Finding, Findings, Head, Links
 from proxy.errors import Exit, SluiceError, fail
 from proxy.ledger.anchors import Place, Roots, judge, shelves
 from proxy.ledger.files import beside, schema_problems
-from proxy.ledger.opening import named_key
+from proxy.ledger.keyline import KeyLine
+from proxy.ledger.opening import first_key
 from proxy.ledger.read import BROKEN, Source, cannot_open, head, snapshot
 from proxy.ledger.report import Report
 from proxy.ledger.reviews import Reviews
@@ -45,6 +46,7 @@ class Check:
     roots: Roots = field(default_factory=Roots)
     reviews: Reviews = field(init=False)
     key: Key | None = None
+    line: KeyLine = field(default_factory=lambda: KeyLine(None))
     sealed: bool = False
     live: bool = False
     pruned: int = 0
@@ -58,25 +60,28 @@ class Check:
         return next((key for key in self.keys if key.kind == SIGNED), None)
 
     def meet(self, named: Key | None) -> None:
-        """
-        The ledger says which key is its own: it must be the pinned one.
-
-        Then what is kept elsewhere of a ledger with this key is read.
-        """
+        """The ledger says which key was its first: what is kept elsewhere of a ledger with it is read."""
         self.key = self.pinned or named
-        if self.pinned is not None and named is not None and named != self.pinned:
-            self.findings.add(0, "key", f"the ledger names another key than the pinned one: {named}")
+        self.line = KeyLine(named or self.pinned)
         if self.places and self.key is None:
             self.findings.add(0, "key", "the ledger does not say which key signs it: give it with --key")
         elif self.key is not None:
             self.roots = Roots(shelves(self.places, self.key.name))
+
+    def settle(self) -> None:
+        """All entries were read: the pinned key must be one of those that followed each other."""
+        if self.pinned in (None, *self.line.keys):
+            self.key = self.line.current
+        else:
+            named = self.line.keys[0]
+            self.findings.add(0, "key", f"the ledger names another key than the pinned one: {named}")
 
     def report(self, source: str, links: Links) -> Report:
         """Everything together."""
         findings = self.findings
         if links.head.seq < 0 and not findings.count:
             findings.add(0, "genesis", "there is no entry at all")
-        known = [key for key in (self.key, *self.keys) if key is not None]
+        known = [*self.line.keys, *self.keys]
         count = links.head.seq + 1
         compared = tuple(judge(shelf, count, known, findings) for shelf in self.roots.shelves)
         return Report(
@@ -131,7 +136,8 @@ def verify(
                 check.meet(vkey_of(file))
                 file.seek(0)
                 links = Links(check.findings, latest=latest)
-                check.pruned = read_export(file, links, check.roots, check.reviews)
+                check.pruned = read_export(file, links, check.roots, check.reviews, check.line)
+                check.settle()
                 return check.report("export", links)
     except OSError as error:
         raise cannot_open(path, error.strerror or "it cannot be read") from None
@@ -161,6 +167,7 @@ def _ledger(path: Path, check: Check, links: Links) -> Report:
             end, sealed = head(connection), _kept(connection)
             connection.execute("COMMIT")
             _walk(connection, source, end, check, links)
+            check.settle()
             _sealed(sealed, check, links)
     except (*BROKEN, TypeError, OverflowError) as error:
         findings.add(None, "sqlite", f"SQLite cannot read on: {error}")
@@ -172,7 +179,7 @@ def _ledger(path: Path, check: Check, links: Links) -> Report:
 
 
 def _walk(connection: sqlite3.Connection, source: Source, end: Head, check: Check, links: Links) -> None:
-    walk = Walk(connection, end, links, check.roots, check.latest, check.progress, check.reviews)
+    walk = Walk(connection, end, links, check.roots, check.latest, check.progress, check.reviews, check.line)
     if end.seq + 1 < check.cores.least:
         walk.entries()
     else:
@@ -198,7 +205,7 @@ def _database(path: Path, connection: sqlite3.Connection, findings: Findings, *,
 
 def _named(connection: sqlite3.Connection, findings: Findings) -> Key | None:
     try:
-        return named_key(connection)
+        return first_key(connection)
     except NoteError as error:
         findings.add(0, "key", f"the key that the ledger names is none: {error}")
     except (*BROKEN, SluiceError, TypeError):

@@ -11,6 +11,7 @@ from typing import BinaryIO, Final, NamedTuple
 
 from proxy.chain import LIMIT, Findings, Links, UnfitError, canonical, parse_line
 from proxy.ledger.anchors import Roots
+from proxy.ledger.keyline import KeyLine
 from proxy.ledger.removal import Pruned
 from proxy.ledger.reviews import Reviews
 from proxy.ledger.story import Story
@@ -40,7 +41,7 @@ def vkey_of(file: BinaryIO) -> Key | None:
         return None
 
 
-def read_export(file: BinaryIO, links: Links, roots: Roots, reviews: Reviews) -> int:
+def read_export(file: BinaryIO, links: Links, roots: Roots, reviews: Reviews, keys: KeyLine) -> int:
     """Take all lines of an export; how many entries were pruned before it was made."""
     findings = links.findings
     story = Story(findings)
@@ -63,6 +64,7 @@ def read_export(file: BinaryIO, links: Links, roots: Roots, reviews: Reviews) ->
             roots.add(links.head.hash, links.last)
             story.take(links.head.seq, fields)
             reviews.take(links.head.seq, fields)
+            keys.follow(links.head.seq, fields, findings)
             if fields.get("kind") == "pruned" and (pruned := Pruned.parse(fields)) is not None:
                 said.add(pruned.before - 1)
     if gone and gone not in said and not (end is not None and end.get("filters")):

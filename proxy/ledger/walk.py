@@ -14,6 +14,7 @@ from typing import Final
 from proxy.chain import Findings, Head, Links, read
 from proxy.ledger import Fields
 from proxy.ledger.anchors import Roots
+from proxy.ledger.keyline import KeyLine
 from proxy.ledger.opening import check_payload
 from proxy.ledger.read import rows
 from proxy.ledger.removal import Erased, Pruned, erased_in, pruned_in
@@ -49,6 +50,7 @@ class Walk:
         latest: int,
         progress: Progress,
         reviews: Reviews,
+        keys: KeyLine,
     ) -> None:
         self.links = links
         self.roots = roots
@@ -59,6 +61,7 @@ class Walk:
         self._progress = progress
         self._story = Story(links.findings)
         self._reviews = reviews
+        self._keys = keys
         self._erased = erased_in(connection, end.seq)
         self._gone = pruned_in(connection)
 
@@ -127,6 +130,7 @@ class Walk:
         if fields.get("kind") == "started":
             self._story.partial = False
         self._story.take(seq, fields)
+        self._keys.follow(seq, fields, self._findings)
         self._reviews.take(seq, fields)
         _removal(seq, fields, self._findings)
 
