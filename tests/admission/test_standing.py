@@ -68,10 +68,10 @@ async def test_a_yes_that_could_not_be_written_is_never_told_as_one(hall: Any) -
     hold = await h.pending()
     queue = h.ledger.queue
 
-    def full(draft: Any) -> Any:
+    def full(draft: Any, **_: Any) -> Any:
         if draft.kind == "decided":
             raise UnavailableError()
-        return queue(draft)
+        return queue(draft, **_)
 
     h.ledger.queue = full
     waiting = one.waiting
