@@ -53,6 +53,8 @@ class Granting:
         verdict = self._admission.budgeting.weigh(self._admission.policy.judge(action))
         if digest(hold.action.request) != hold.asked:
             raise not_offered("it was edited")
+        if self._admission.budgeting.weigh(verdict) != verdict:
+            raise not_offered("it is over a budget")
         return hold, verdict, scope(action, verdict, self._admission.policy, hold.id, fields)
 
     async def grant(
@@ -116,8 +118,12 @@ class Granting:
     # -- using -------------------------------------------------------------------------
 
     def spend(self, action: Action, verdict: Verdict) -> Grant | None:
-        """The grant that this held request uses up by one, in this very step; None where none covers it."""
-        if not self._grants:
+        """
+        The grant that this held request uses up by one, in this very step; None where none covers it.
+
+        Nothing goes past a budget by a grant: what is held only by its budgets is asked about.
+        """
+        if not self._grants or verdict != self._admission.policy.judge(action):
             return None
         return self._grants.spend(action, verdict, self._mark(action.request), self._admission.clock())
 

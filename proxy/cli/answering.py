@@ -121,6 +121,8 @@ async def _approve_like(at: SigningDesk, arguments: argparse.Namespace) -> Exit:
         raise fail("the like of one hold is granted at a time", fix="sluice approve ID --like")
     seconds = SECONDS if arguments.seconds is None else arguments.seconds
     uses = USES if arguments.uses is None else arguments.uses
+    if (await at.roll()).reviewers:
+        emit(printer(sys.stderr, os.environ), list(hold_lines(await at.show(arguments.id[0]), time.time())))
     offer = await at.offer(arguments.id[0], tuple(arguments.field))
     limits = f"{uses} times more within {time_left(seconds)}"
     emit(printer(sys.stderr, os.environ), list(offer_lines(offer, limits)))

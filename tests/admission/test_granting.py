@@ -259,9 +259,15 @@ async def test_what_was_sent_under_a_grant_is_told_when_the_same_comes_again(hal
     await waiting
 
 
-BUDGETED = POLICY.replace(
-    "    show: [form.amount]\n",
-    "    show: [form.amount]\n    budget: {field: form.amount, limit: 12, per: 24h, by: agent, over: hold}\n",
+BUDGETED = (
+    POLICY
+    + """
+  - name: refunds-are-limited
+    why: There is so much a day.
+    match: {host: api.example.com, method: POST, path: /v1/refunds}
+    then: watch
+    budget: {field: form.amount, limit: 12, per: 24h, by: agent, over: hold}
+"""
 )
 
 
