@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from proxy.action import digest
-from proxy.approvals import Approvals
+from proxy.approvals import Approvals, Limits
 from proxy.decode import decode
 from proxy.errors import SluiceError
 from proxy.hold import Event, Hold, Review, Reviewer, State, open_hold
@@ -112,12 +112,14 @@ async def test_an_edited_hold_that_is_deferred_is_the_agents_own_again_and_can_b
     assert approvals.spend(hold.id).sends(ASKED) == ASKED
 
 
-async def test_the_room_for_deferred_bodies_is_given_back_in_full(approvals: Approvals) -> None:
-    for _ in range(3):
-        verdict = replace(WAITS, patience=Patience(wait=0.01))
+async def test_the_room_for_deferred_bodies_is_given_back_in_full() -> None:
+    """An edit of another length than the agent's own request leaves nothing behind."""
+    longer = as_json({"amount": 5000, "note": "a" * 1_000})
+    verdict = replace(WAITS, patience=Patience(wait=0.01))
+    approvals = Approvals(lambda: 1000.0, Limits(10_000, 1_500))
+    for _ in range(6):
         hold = approvals.begin(held(verdict))
-        approvals.edit(hold.id, edited(hold, verdict))
-        await approvals.answered(hold.id)
+        approvals.edit(hold.id, hold.edited(decode(longer), verdict, "ada", ()))
+        assert (await approvals.answered(hold.id)).state is State.DEFERRED
         approvals.rejoin(hold.id, decode(ASKED))
         approvals.cut(hold.id, "over")
-    assert approvals._kept == 0
