@@ -20,7 +20,7 @@ from proxy.ledger.roll import ACTS, Enrolled, Roll, entry
 from proxy.reviewers import Reviewers, proposals
 from proxy.signing import ProofError
 from proxy.signing.statement import Proof, Statement
-from proxy.wire import UNSIGNED, Call, Enrollee, HoldView, RollView
+from proxy.wire import UNSIGNED, Call, Enrollee, HoldView, RollView, Verb
 from proxy.wire.orders import ANSWERING, about, act
 
 _SIGN: Final = (
@@ -104,6 +104,7 @@ class Enrolment:
         if call.proof is None:
             raise _unsigned(call)
         view = shown(call.prefix) if call.verb in ANSWERING else None
+        _check_whole(call, view)
         order = about(call, view)
         if changes:
             async with self._changing:
@@ -155,6 +156,19 @@ class Enrolment:
 
 def _reviewer(one: Enrolled, account: str) -> Reviewer:
     return Reviewer(one.person, one.name, one.groups, account)
+
+
+def _check_whole(call: Call, view: HoldView | None) -> None:
+    """What is signed names what it is for in full: nothing that could come to mean another thing."""
+    if view is not None and (call.prefix, call.digest) != (view.id, view.digest):
+        raise fail(
+            "a signed answer names its hold and the request by whole id and digest",
+            "else it could come to be for another one",
+            "look at it again",
+            exit=Exit.NO,
+        )
+    if call.verb is Verb.ACCEPT and call.policy is None:
+        raise fail("no changed policy waits to be taken", "a signed order names the policy", exit=Exit.NO)
 
 
 def _unsigned(call: Call) -> SluiceError:

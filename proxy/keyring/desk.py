@@ -69,7 +69,8 @@ class SigningDesk(Desk):
             return await self._inner.take(call)
         view = await self._view(call)
         signer = await self.ready(roll)
-        call = replace(call, prefix=view.id) if view is not None else call
+        if view is not None:
+            call = replace(call, prefix=view.id, digest=call.digest or view.digest)
         proof = await self._signed(call, view, signer, roll)
         answer = self._seen(await self._inner.take(replace(call, proof=proof)))
         return await self._confirmed(call, answer) if call.verb is Verb.EDIT else answer

@@ -196,7 +196,7 @@ async def test_a_statement_does_not_count_from_another_account(book: Office, ada
 async def test_a_statement_does_not_count_for_another_reason_or_with_more(book: Office, ada: Key) -> None:
     await book.asked()
     desk = book.desk(ADA, ada, "ada")
-    call = Call(Verb.REVIEW, prefix=book.hold.id, approves=True)
+    call = Call(Verb.REVIEW, prefix=book.hold.id, approves=True, digest=book.hold.digest)
     signer = await desk.ready()
     roll = await desk.roll()
     signed = replace(call, proof=await desk._signed(call, book.hold, signer, roll))
@@ -204,6 +204,17 @@ async def test_a_statement_does_not_count_for_another_reason_or_with_more(book: 
     granting = replace(signed, verb=Verb.GRANT, seconds=600, uses=5)
     assert "another 'more'" in await refused(desk.plain.take(granting))
     assert (await desk.plain.take(signed)).state == "approved"  # type: ignore[union-attr]
+
+
+async def test_a_signed_answer_names_its_hold_and_request_whole(book: Office, ada: Key) -> None:
+    await book.asked()
+    desk, view = book.desk(ADA, ada, "ada"), book.hold
+    call = Call(Verb.REVIEW, prefix=view.id, approves=True, digest=view.digest)
+    proof = await desk._signed(call, view, await desk.ready(), await desk.roll())
+    for changed in ({"prefix": view.id[:20]}, {"digest": None}, {"digest": "00" * 32}):
+        await refused(desk.plain.take(replace(call, proof=proof, **changed)), "whole")  # type: ignore[arg-type]
+    await refused(desk.accept(None), "no changed policy waits")
+    assert (await desk.plain.take(replace(call, proof=proof))).state == "approved"  # type: ignore[union-attr]
 
 
 async def test_a_statement_of_yesterday_or_tomorrow_does_not_count(book: Office, ada: Key) -> None:
