@@ -30,6 +30,15 @@ class Witness(Protocol):
         ...
 
     @property
+    def renew(self) -> float:
+        """
+        Seconds after which a head that was sent is sent once more, where there is no newer one; 0: never.
+
+        For a witness that says when it has seen it: then nothing was cut off until then.
+        """
+        ...
+
+    @property
     def place(self) -> Place | None:
         """Where what it was sent can be read again from this machine; None where it cannot."""
         ...

@@ -30,6 +30,7 @@ class CosigningWitness:
     """Submits heads, each with the proof that it goes on from the one the witness knows."""
 
     every: float = 10.0
+    renew: float = 600.0
 
     def __init__(self, url: str, key: Key, kept: FileWitness, trees: Trees, leaves: Leaves) -> None:
         self._endpoint = Endpoint(url)

@@ -19,6 +19,7 @@ class CommandWitness:
     """Runs a command for each head; it is never given to a shell."""
 
     every: float = 10.0
+    renew: float = 0.0
     place: Place | None = None
 
     def __init__(self, words: Sequence[str]) -> None:

@@ -69,6 +69,7 @@ class FileWitness:
     """Appends notes to a file, and waits for the disk once for all that it is given."""
 
     every: float = 1.0
+    renew: float = 0.0
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -96,6 +96,7 @@ class GitWitness:
     """Commits each head, and pushes the branch where the repository has a remote named origin."""
 
     every: float = 60.0
+    renew: float = 0.0
 
     def __init__(self, repository: Path, clock: Callable[[], float] = time.time) -> None:
         self.repository = repository

@@ -84,6 +84,7 @@ class HttpWitness:
     """Posts each head."""
 
     every: float = 10.0
+    renew: float = 0.0
     place: Place | None = None
 
     def __init__(self, url: str) -> None:

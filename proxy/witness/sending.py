@@ -31,7 +31,11 @@ _SLOWEST: Final = 60.0
 
 @dataclass(slots=True)
 class _Line:
-    """One witness, and what it has not been sent. `since` is when the oldest of that was signed."""
+    """
+    One witness, and what it has not been sent.
+
+    `since` is when the oldest of that was signed, or when the last of it was sent.
+    """
 
     witness: Witness
     backlog: list[Seal] = field(default_factory=list)
@@ -42,7 +46,9 @@ class _Line:
     failures: int = 0
 
     def add(self, seal: Seal, now: float) -> None:
-        if seal.tree.size <= self.size:
+        renew = self.witness.renew
+        due = bool(renew and self.size and not self.backlog and now - self.since >= renew)
+        if seal.tree.size <= self.size and not due:
             return
         if not self.backlog:
             self.since = now

@@ -29,6 +29,7 @@ class SyslogWitness:
     """Sends each head as a line of a log."""
 
     every: float = 10.0
+    renew: float = 0.0
     place: Place | None = None
 
     def __init__(self, address: Address = LOCAL) -> None:

@@ -255,6 +255,20 @@ def test_a_witness_signs_each_head_that_goes_on_from_the_one_it_knows(
         assert len(opened.signatures) == 2
 
 
+def test_a_witness_signs_the_same_head_once_more_at_a_later_time(tmp_path: Path) -> None:
+    remote = Witness(SIGNER.key)
+    with serving(remote) as url:
+        ours = cosigning(url, remote, tmp_path / "kept")
+        ours.send([head(9)])
+        remote.time += 600
+        ours.send([head(9)])
+    assert remote.asked == [0, 9]
+    times = [
+        open_note(note or b"", [SIGNER.key, remote.key]).time for note in notes(FilePlace(tmp_path / "kept"))
+    ]
+    assert times == [remote.time - 600, remote.time]
+
+
 def test_a_witness_refuses_a_history_that_was_cut_or_goes_another_way(
     tmp_path: Path, heads: list[Seal]
 ) -> None:

@@ -25,6 +25,7 @@ class Faulty:
     """A witness that keeps what it is sent, unless told otherwise."""
 
     every = 0.01
+    renew = 0.0
     place: Place | None = None
 
     def __init__(self) -> None:
@@ -112,6 +113,20 @@ async def test_a_witness_that_fails_is_shown_written_down_once_and_caught_up_wit
     assert gate.kinds() == ["unwitnessed", "witnessed"]
     assert gate.changes == 2
     await gate.sending.close()
+
+
+async def test_a_witness_that_says_when_is_asked_again_while_nothing_is_new() -> None:
+    dated, other = Faulty(), Faulty()
+    dated.renew = 600.0
+    gate = Gate(dated, other)
+    gate.sending.start()
+    await until(lambda: dated.sizes == other.sizes == [1] and not gate.sending._lines[0].backlog)
+    for now, size, sizes in ((600.0, 1, [1, 1]), (700.0, 2, [1, 1, 2]), (1_300.0, 2, [1, 1, 2, 2])):
+        gate.now, gate.size = now, size
+        await until(lambda sizes=sizes: dated.sizes == sizes and not gate.sending._lines[0].backlog)
+    await until(lambda: other.sizes == [1, 2])
+    await gate.sending.close()
+    assert (dated.sizes, other.sizes) == ([1, 1, 2, 2], [1, 2])
 
 
 async def test_a_witness_that_keeps_nothing_for_too_long_is_an_alarm() -> None:
