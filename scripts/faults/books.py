@@ -284,8 +284,8 @@ def _lies_to_auditors(book: Book) -> Iterator[Finding]:
             yield Finding(Wrong.LIE, mark, f"the ledger says {word!r} by {by}")
         if word in ("approved", "denied"):
             hold, approves = entry.get("hold") or entry.get("again"), word == "approved"
-            calls = [one for one in book.journal.calls if one.hold == hold and not one.refusal]
-            names = {one.name for one in calls if one.approves == approves}
+            calls = [one for one in book.journal.calls if one.hold == hold and one.approves == approves]
+            names = {one.name for one in calls if one.taken}
             if not set(entry["reviewers"]) <= names or not entry["reviewers"]:
                 said, did = ", ".join(entry["reviewers"]), ", ".join(sorted(names))
                 yield Finding(

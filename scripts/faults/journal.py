@@ -60,6 +60,11 @@ class Call:
     refusal: str = ""
 
     @property
+    def taken(self) -> bool:
+        """Whether the gate may have taken it: a denial also where it could not be written down."""
+        return not self.refusal or (not self.approves and "could not be written" in self.refusal)
+
+    @property
     def counts(self) -> bool:
         """Whether it was an approval, and the gate may have taken it for one."""
         return self.approves and not self.refusal

@@ -245,5 +245,15 @@ def test_a_gate_that_was_killed_owes_no_answer_but_an_end() -> None:
     assert findings(found) == []
 
 
+def test_a_denial_that_could_not_be_written_is_a_denial_all_the_same() -> None:
+    found = approved(Fault.LOCKED)
+    told(found, "denied", detail="no")
+    found.journals[0].calls.append(
+        Call(HOLD, "2", "bob", False, "no", sent=2.0, refusal="error: your answer could not be written down")
+    )
+    found.entries[-1] |= {"by": "reviewer", "reviewers": ["bob"]}
+    assert findings(found) == []
+
+
 def test_a_fault_on_the_way_brings_nothing_about() -> None:
     assert brought_about(approved(Fault.FIN)) == set()
