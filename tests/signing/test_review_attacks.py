@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+import shutil
 import sqlite3
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -381,6 +384,10 @@ def test_after_pruning_the_roll_is_still_known(ledger: Path, tmp_path: Path) -> 
     assert set(roll_of(ledger).people) == {"ada", "bob"} and roll_of(ledger).required
 
 
+def checked(command: str, folder: Path) -> bool:
+    return subprocess.run(command, shell=True, cwd=folder, capture_output=True).returncode == 0
+
+
 def test_only_signed_answers_are_exported_for_openssh(ledger: Path, tmp_path: Path) -> None:
     entries = bodies(ledger)
     with pytest.raises(SluiceError, match="nobody signed"):
@@ -391,6 +398,12 @@ def test_only_signed_answers_are_exported_for_openssh(ledger: Path, tmp_path: Pa
     review = of(entries, "reviewed", reviewer="bob")
     [one] = export_reviews(ledger, review["hold"], folder)
     assert one.reviewer == "bob" and one.file.read_text() == review["statement"]
+    if shutil.which("ssh-keygen") is not None:
+        assert checked(one.command, folder)
+        assert not checked(one.command.replace("-I bob", "-I ada"), folder)
+        assert not checked(one.command.replace("review@sluice", "file"), folder)
+        later = re.sub(r"verify-time=\d+Z", "verify-time=20990101000000Z", one.command)
+        assert not checked(later, folder), "his key counts no more"
     allowed = (folder / "allowed_signers").read_text()
     assert allowed.count('namespaces="review@sluice"') == 2 and "valid-before" in allowed
     with pytest.raises(SluiceError, match="cannot be made"):
