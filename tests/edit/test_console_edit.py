@@ -19,8 +19,8 @@ from .test_edit_command import BODY, KEY, Started, editor, order
 class Console:
     """`sluice up` in a terminal of its own."""
 
-    def __init__(self, home: Path, child: pexpect.spawn, gate: Gate) -> None:
-        self.home, self.child, self.gate = home, child, gate
+    def __init__(self, home: Path, child: pexpect.spawn, gate: Gate, stale: Path) -> None:
+        self.home, self.child, self.gate, self.stale = home, child, gate, stale
 
     def script(self, text: str) -> None:
         editor(self.home, text)
@@ -30,7 +30,11 @@ class Console:
 def console(tmp_path: Path, upstream: Upstream, upstream_ca: str) -> Iterator[Console]:
     home = tmp_path / "home"
     state = home / "state"
-    home.mkdir()
+    stale = state / "edits" / "edit-killed" / "request.txt"
+    stale.parent.mkdir(0o700, parents=True)
+    stale.touch(0o600)
+    for folder in (home, state, state / "edits"):
+        folder.chmod(0o700)
     env = environment(home) | {"TERM": "xterm", "EDITOR": editor(home, "true")}
     flags = ["--state", str(state), "--listen", "127.0.0.1:0", "--policy", str(policy(home, RULES))]
     words = ["up", *flags, *upstream.flags, upstream_ca]
@@ -40,7 +44,7 @@ def console(tmp_path: Path, upstream: Upstream, upstream_ca: str) -> Iterator[Co
         child.expect(rb"127\.0\.0\.1:(\d+)")
         port = int(child.match[1])
         ready = {"proxy": f"http://127.0.0.1:{port}", "ca": str(state / "ca.pem")}
-        yield Console(home, child, Gate(state, home, None, ready, state / "ledger.db"))  # type: ignore[arg-type]
+        yield Console(home, child, Gate(state, home, None, ready, state / "ledger.db"), stale)  # type: ignore[arg-type]
     finally:
         if child.isalive():
             child.kill(signal.SIGTERM)
@@ -120,3 +124,8 @@ def test_a_gate_that_is_stopped_while_somebody_edits_ends_the_editor_and_answers
         os.kill(int(pid.read_text()), 0)
     assert [*(console.gate.state / "edits").rglob("*")] == []
     assert upstream.got(mark) == []
+
+
+def test_a_gate_that_starts_removes_what_a_killed_editor_left(console: Console) -> None:
+    """What lay there before the gate was started has gone; see the fixture."""
+    assert not console.stale.exists()
