@@ -131,24 +131,27 @@ def _books(found: Found) -> Iterator[Book]:
 
 
 def _ghosts(book: Book) -> Iterator[Finding]:
-    journal, mark = book.journal, book.journal.case.mark
-    approved = sum(entry["decision"] in _OPEN for entry in book.decided)
-    for number, arrival in enumerate(book.arrivals, 1):
-        if not arrival.approved:
-            yield Finding(Wrong.GHOST, mark, f"attempt {arrival.attempt} came before an approval was on disk")
-        elif approved < min(number, 1):
-            yield Finding(
-                Wrong.GHOST, mark, f"the approval of attempt {arrival.attempt} is not in the ledger"
-            )
-        people = {call.person for call in journal.calls if call.counts and call.sent < arrival.time}
-        if len(people) < journal.case.people:
-            yield Finding(Wrong.GHOST, mark, f"{len(people)} of {journal.case.people} people had approved it")
-        left = _left_before(journal, arrival)
-        if left:
-            yield Finding(Wrong.GHOST, mark, f"the agent of attempt {arrival.attempt} had gone: {left}")
-        denied = any(call.state == "denied" for call in journal.calls)
-        if denied:
-            yield Finding(Wrong.GHOST, mark, f"attempt {arrival.attempt} came, and a person had denied it")
+    for arrival in book.arrivals:
+        for what in _unapproved(book, arrival):
+            yield Finding(Wrong.GHOST, arrival.mark, f"attempt {arrival.attempt} came, {what}")
+
+
+def _unapproved(book: Book, arrival: Arrival) -> Iterator[str]:
+    """What was missing when a request came."""
+    case, calls = book.journal.case, book.journal.calls
+    opened = [entry.get("hold") for entry in book.decided if entry["decision"] in _OPEN]
+    if not arrival.approved:
+        yield "and no approval was on disk"
+    elif not opened:
+        yield "and its approval is not in the ledger"
+    people = {call.person for call in calls if call.counts and call.sent < arrival.time}
+    if len(people) < case.people:
+        yield f"and {len(people)} of {case.people} people had approved it"
+    # Of two that ask the same at once, each is decided for itself.
+    if any(call.state == "denied" and (call.hold in opened or not case.twin) for call in calls):
+        yield "and a person had denied it"
+    if left := _left_before(book.journal, arrival):
+        yield f"and its agent had gone: {left}"
 
 
 def _out_of_turn(book: Book) -> Iterator[Finding]:
