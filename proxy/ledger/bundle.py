@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from proxy.chain import stamp
+from proxy.chain import moment, stamp
 from proxy.errors import Exit, fail
 from proxy.ledger import Fields
 from proxy.ledger.read import Filter, entries, reading
@@ -81,14 +81,19 @@ def _signers(connection: sqlite3.Connection) -> str:
         if kind in ("enrolled", "rotated_key"):
             since[key] = (str(fields.get("reviewer")), time)
         if kind == "rotated_key":
-            until[str(fields.get("old"))] = time
+            until[str(fields.get("old"))] = _after(fields)
         if kind == "revoked_key":
-            until[key] = time
+            until[key] = _after(fields)
     lines = []
     for key, (name, time) in since.items():
         before = f',valid-before="{until[key]}"' if key in until else ""
         lines.append(f'{name} namespaces="{NAMESPACE}",valid-after="{time}"{before} {key}\n')
     return "".join(lines)
+
+
+def _after(fields: Fields) -> str:
+    """The second after an entry: OpenSSH counts whole ones, and what was signed just before still holds."""
+    return _compact(stamp((moment(fields.get("time")) or 0) + 1_000_000))
 
 
 def _compact(time: str) -> str:

@@ -125,7 +125,7 @@ class Reviews:
             said, _ = proof.opened()
             act = str(fields.get("act"))
             statement, who = self.roll.judge(proof, act, said.about, _time(fields), early=_EARLY)
-            if fields.get("by") != who.name:
+            if not fields.get("by") == fields.get("reviewer") == who.name:
                 raise ProofError("stranger", f"{who.name} has signed it")
         except ProofError as error:
             self._found(seq, error, f"an order to {_quoted(fields.get('act'))} does not count")

@@ -36,7 +36,7 @@ ACTS: Final[Mapping[str, str]] = {
 """What changes the roll, and the kind of the entry that says so."""
 KINDS: Final = frozenset(ACTS.values())
 SIGNED: Final = frozenset({"reviewed", "ordered", *KINDS})
-"""Kinds of entries that carry a proof where reviewers are enrolled."""
+"""Kinds of entries that carry a proof where reviewers are enrolled; each has a field `reviewer`."""
 PEOPLE: Final = 100
 KEYS: Final = 5
 GROUPS: Final = 20
@@ -263,7 +263,7 @@ def entry(act: str, about: Mapping[str, object], by: Statement, proof: Proof) ->
     signed = {"by": by.reviewer, "statement": proof.statement, "signature": proof.signature}
     if act in ACTS:
         return Draft(ACTS[act], {**about, **signed})
-    return Draft("ordered", {"act": act, "key": by.key, **signed})
+    return Draft("ordered", {"act": act, "reviewer": by.reviewer, "key": by.key, **signed})
 
 
 def proof_of(fields: Fields) -> Proof:
