@@ -83,6 +83,8 @@ class SqliteLedger:
         self._wake = asyncio.Event()
         self._closing = False
         self._missed = 0
+        self._unrecorded = 0
+        self._said = ticks()
         self._ended = False
         self._log = 0
         self._reserve = Reserve(beside(path, ".reserve"))
@@ -142,7 +144,11 @@ class SqliteLedger:
 
         Cancelling the future does not take the entry back.
         """
-        self._refuse_if_unavailable(patient)
+        try:
+            self._refuse_if_unavailable(patient)
+        except UnavailableError:
+            self._unrecorded += 1
+            raise
         ticket: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._add(draft, ticket)
         return ticket
@@ -164,6 +170,7 @@ class SqliteLedger:
         if self._closing:
             return
         if not self.trouble or self._reserve.given:
+            self._say_what_is_unrecorded()
             self._add(Draft("stopped", {"why": chain.cut(why, 1_000)}), None)
         self._closing = True
         self._wake.set()
@@ -280,6 +287,15 @@ class SqliteLedger:
         for seq, waiting in enumerate(taken, first):
             if waiting.ticket is not None and not waiting.ticket.done():
                 waiting.ticket.set_result(seq)
+        # Once a second at most, and with room: what was refused must not crowd out others.
+        if self._ticks() - self._said >= 1.0 and not self.trouble and len(self._waiting) < ENTRIES // 2:
+            self._say_what_is_unrecorded()
+
+    def _say_what_is_unrecorded(self) -> None:
+        if self._unrecorded:
+            self._said = self._ticks()
+            self._add(Draft("unrecorded", {"entries": self._unrecorded}), None)
+            self._unrecorded = 0
 
     # -- when the disk fails -------------------------------------------------------
 

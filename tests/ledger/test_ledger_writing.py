@@ -161,12 +161,33 @@ async def test_a_full_queue_refuses_and_still_takes_what_has_happened(
     await until(disk.there.is_set)
     with pytest.raises(UnavailableError, match="4096 entries"):
         ledger.queue(decided("one more"))
+    with pytest.raises(UnavailableError, match="4096 entries"):
+        ledger.queue(decided("and another"))
     ledger.note(completed("0"))
     disk.go.set()
+    ticks = 2.0
     await asyncio.gather(*tickets)
     assert await ledger.queue(decided("one more")) > ENTRIES
     await ledger.close()
     assert "completed" in kinds(path)
+    assert [entry["entries"] for entry in said(path) if entry["kind"] == "unrecorded"] == [2]
+
+
+async def test_what_was_refused_at_last_is_said_at_the_end(path: Path) -> None:
+    ledger, _ = await SqliteLedger.open(path, clock=Clock(), ticks=lambda: 0.0)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(UnavailableError, match="locked"):
+        await ledger.queue(decided("a"))
+    for name in "bcd":
+        with pytest.raises(UnavailableError, match="locked"):
+            ledger.queue(decided(name))
+    other.execute("ROLLBACK")
+    other.close()
+    await until(lambda: not ledger.trouble)
+    await ledger.close()
+    assert kinds(path)[-3:] == ["recovered", "unrecorded", "stopped"]
+    assert (said(path)[-3]["in_doubt"], said(path)[-2]["entries"]) == (1, 3)
 
 
 async def test_a_disk_that_does_not_answer_refuses_after_100_ms(
@@ -188,7 +209,7 @@ async def test_a_disk_that_does_not_answer_refuses_after_100_ms(
         ledger.queue(decided("third"))
     disk.go.set()
     assert await asyncio.gather(at_disk, waiting, more) == [2, 3, 4]
-    assert await ledger.queue(decided("later")) == 5
+    assert await ledger.queue(decided("later")) == 6  # 5 says that one was refused
     await ledger.close()
 
 
