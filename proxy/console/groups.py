@@ -23,6 +23,8 @@ LARGEST: Final = 50
 MAX_ROWS: Final = 8
 """Differing fields of one hold that are shown; one that has more is decided by itself."""
 MAX_TEXT: Final = 200
+PAGE: Final = 10
+"""The step that stands for a page."""
 _MAX_BODY: Final = 64 * 1024
 _MAX_VALUES: Final = 1_000
 _MAX_DEPTH: Final = 32
@@ -33,16 +35,16 @@ type Row = tuple[str, str]
 
 def kinship(view: HoldView) -> tuple[object, ...]:
     """Holds with the same are alike: rules, agent, operation and host."""
-    return (view.rules, view.agent, view.operation, url_parts(view.url)[1])
+    return (view.rules, view.agent, view.operation, url_parts(view.url)[1], view.state, view.window)
 
 
 def alike(view: HoldView, among: Iterable[HoldView]) -> list[HoldView]:
-    """The holds that wait and are like this one, itself the first, at most `LARGEST`."""
-    others = [
-        one
-        for one in among
-        if one.id != view.id and one.state == view.state and kinship(one) == kinship(view)
-    ]
+    """
+    The holds that wait and are like this one, itself the first, at most `LARGEST`.
+
+    What has to be typed to be approved is like no other.
+    """
+    others = [one for one in among if one.id != view.id and kinship(one) == kinship(view) and not one.confirm]
     return [view, *others][:LARGEST]
 
 
@@ -51,13 +53,15 @@ class Group:
     """
     Alike holds as they were when the reviewer began; `whole` are those that have been read since.
 
-    `at` is the one that the cursor is on, `out` those that are left out.
+    `at` is the one that the cursor is on, `out` those that are left out; whoever draws says how
+    many there are to a `page`.
     """
 
     views: tuple[HoldView, ...]
     whole: dict[str, HoldView] = field(default_factory=dict)
     out: set[str] = field(default_factory=set)
     at: int = 0
+    page: int = 1
     _rows: dict[str, tuple[Row, ...]] = field(default_factory=dict)
     _shared: tuple[Row, ...] = ()
 
@@ -65,6 +69,11 @@ class Group:
     def ready(self) -> bool:
         """Whether every request has been read."""
         return len(self.whole) == len(self.views)
+
+    def move(self, step: int) -> None:
+        """Move the cursor by so many, by a page for more than one."""
+        by = step if abs(step) != PAGE else step // PAGE * self.page
+        self.at = min(max(self.at + by, 0), len(self.views) - 1)
 
     @property
     def chosen(self) -> list[HoldView]:

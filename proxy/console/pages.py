@@ -26,6 +26,7 @@ from proxy.wire import HoldView
 _BODY: Final = 64 * 1024
 _SHARED_LINES: Final = 2
 _INDENT: Final = 6
+_NOTICE: Final = 400
 
 
 def row(view: HoldView, now: float, mark: str, style: str = "") -> Text:
@@ -98,6 +99,7 @@ def group(scene: Scene, now: float, room: int, width: int, names: set[str]) -> l
     space = room - len(head) - 1
     blocks = [_block(scene, found, at, now, width) for at in range(len(found.views))]
     start, end = _page([len(block) for block in blocks], found.at, space)
+    found.page = end - start
     lines: list[Text] = []
     for view, block in zip(found.views[start:end], blocks[start:end], strict=True):
         lines += block
@@ -127,6 +129,9 @@ def _block(scene: Scene, found: Group, at: int, now: float, width: int) -> list[
     live = scene.rows.get(view.id)
     alone = found.alone(view.id)
     lines = [row(live or _gone(view), now, mark, "bold" if at == found.at else "")]
+    for notice in view.notices:
+        told = safe(f"{notice[:_NOTICE]}", "bold magenta")
+        lines += [Text.assemble(" " * _INDENT, line) for line in wrapped(told, width - _INDENT)]
     if alone:
         lines.append(Text.assemble(" " * _INDENT, (f"[{alone}]", "bold yellow")))
         return lines

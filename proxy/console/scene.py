@@ -22,7 +22,7 @@ from typing import Final
 
 from rich.text import Text
 
-from proxy.console.groups import Group, alike
+from proxy.console.groups import PAGE, Group, alike
 from proxy.console.keys import Key, typed
 from proxy.console.likes import SECONDS, USES, Like, next_of
 from proxy.console.rows import ASKING, AWAY, Rows, item, sight, subject
@@ -37,7 +37,7 @@ EXTENSION: Final = 600
 
 _REASON: Final = 500
 _STEPS: Final = {
-    "up": -1, "k": -1, "down": 1, "j": 1, "page up": -10, "page down": 10,
+    "up": -1, "k": -1, "down": 1, "j": 1, "page up": -PAGE, "page down": PAGE,
     "home": -1_000_000, "g": -1_000_000, "end": 1_000_000, "G": 1_000_000,
 }  # fmt: skip
 _TOO_SOON: Final = "not decided: the key came before this was on the screen long enough to be read"
@@ -285,7 +285,7 @@ class Scene(Rows):
         group = self.group
         assert group is not None
         if key.name in _STEPS:
-            group.at = min(max(group.at + _STEPS[key.name], 0), len(group.views) - 1)
+            group.move(_STEPS[key.name])
         match key.name:
             case "escape" | "q" | "interrupt" | "b":
                 self.mode, self.group = Mode.QUEUE, None

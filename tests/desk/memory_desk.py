@@ -9,7 +9,34 @@ from dataclasses import dataclass, field, replace
 
 from proxy.errors import Exit, fail
 from proxy.hold import Reviewer
-from proxy.wire import Answer, Call, Change, Desk, HoldView, ReviewView, Snapshot, Status, Verb
+from proxy.wire import Answer, Call, Change, Desk, HoldView, Offer, ReviewView, Snapshot, Status, Verb
+
+RULE = """\
+version: 1
+rules:
+  - name: like-0001kk
+    why: The like of hold 0001kk was approved.
+    match:
+      host: api.stripe.com
+      scheme: https
+      port: 443
+      method: POST
+      path: /v1/refunds
+      where:
+        agent: {is: "uid:agent"}
+        operation: {is: stripe.refund}
+        form.charge: {is: ch_1}
+        form.amount: {above: 0}
+        blast.currency: {exists: false}
+        credential: {exists: false}
+        blast.amount: {above: 0}
+    unless:
+      - where: {form.amount: {above: 100}}
+      - where: {form.amount: {count_above: 1}}
+      - where: {form.charge: {count_above: 1}}
+      - where: {blast.amount: {above: 100}}
+    then: allow
+"""
 
 
 def hold_view(number: int = 1, **changes: object) -> HoldView:
@@ -113,6 +140,12 @@ class MemoryDesk(Desk):
                 self.holds[view.id] = replace(view, deadline=view.deadline + call.seconds)
                 self.tell(Change("reviewed", hold=self.holds[view.id]))
                 return self.holds[view.id]
+            case Verb.OFFER:
+                view = self._found(call.prefix)
+                return Offer(view.id, view.digest, RULE, "everything else in the body")
+            case Verb.GRANT:
+                self.calls.append(("grant", call.prefix, call.seconds, call.uses))
+                return self.settle(call.prefix, "approved", "", (self.reviewer.name,))
             case Verb.UNLOCK:
                 self.calls.append(("unlock",))
                 return self.now(locked="")

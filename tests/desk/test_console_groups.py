@@ -33,6 +33,8 @@ def test_alike_are_same_rules_agent_operation_and_host():
         hold_view(5, operation="other"),
         hold_view(6, url="https://api.other.com/v1/refunds"),
         hold_view(7, state="unattended"),
+        hold_view(8, confirm=("amount", "5")),
+        hold_view(9, window=True),
     ]
     assert [view.id for view in alike(one, [one, *others])] == [one.id, others[0].id]
     assert len(alike(one, [hold_view(n) for n in range(1, 200)])) == LARGEST
@@ -47,6 +49,11 @@ def test_each_is_answered_by_its_own_digest():
         (Verb.REVIEW, hold_view(n).id, hold_view(n).digest, True) for n in (1, 2, 3)
     ]
     assert reviewer.scene.mode is Mode.QUEUE
+
+
+def test_what_is_said_first_of_one_is_said_of_it_in_a_group_too():
+    sent = "the same was already sent 12:03:00 UTC, answered 200"
+    assert sent in together(hold_view(1), hold_view(2, notices=(sent,))).look()
 
 
 def test_one_reason_denies_all_that_are_chosen():
@@ -70,8 +77,9 @@ def test_nothing_off_the_screen_is_decided_until_it_has_been_scrolled_to():
     reviewer.press("G")
     assert "0020kk" in reviewer.look()
     assert reviewer.calls("a") == ()
-    for _ in range(20):
-        reviewer.press("k")
+    reviewer.press("g")
+    for _ in range(4):
+        reviewer.press("page down")
         reviewer.look()
     assert len(reviewer.calls("a")) == 20
 

@@ -58,6 +58,38 @@ def test_a_hold_is_denied_with_a_typed_reason(console):
     assert console.calls()[0][:3] == ["deny", console.calls()[0][1], "trop cher, e"]
 
 
+def test_the_like_of_a_hold_is_granted_once_its_whole_rule_was_read(console):
+    console.do("open", number=1)
+    console.see("Refund 100")
+    console.look()
+    console.send("l")
+    console.see("form.charge: {is: ch_1}", "left open: everything else in the body", "for 10 minutes")
+    console.look()
+    console.send("a")
+    console.see("scroll until the whole rule")
+    console.send("\x1b[6~")
+    console.see("then: allow")
+    console.send("n")
+    console.see("20 times more")
+    console.look()
+    console.send("a")
+    console.see("its like goes unasked")
+    assert [call[0] for call in console.calls()] == ["grant"] and console.calls()[0][2:] == ["600", "20"]
+
+
+def test_alike_holds_are_decided_together(console):
+    console.do("many", first=1, last=3)
+    console.see("3 waiting")
+    console.look()
+    console.send("b")
+    console.see("3 alike", "form.charge  ch_3")
+    console.look()
+    console.send("a")
+    console.see("0 waiting")
+    assert [call[0] for call in console.calls()] == ["approve"] * 3
+    assert {call[3] for call in console.calls()} == {DIGEST[1], DIGEST[2], DIGEST[3]}
+
+
 def test_escape_takes_a_denial_back(console):
     console.do("open", number=1)
     console.see("Refund 100")
