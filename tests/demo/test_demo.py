@@ -142,7 +142,9 @@ def test_a_person_decides_in_this_terminal_and_reads_what_came_of_it(environment
     person.terminal.send("j")
     person.presses("a", "1 waiting")
     person.terminal.send("j")
-    person.presses("a", "0 waiting")
+    person.presses("a", "type the operation")
+    person.terminal.send("s3:DeleteBucket\r")
+    assert person.sees("0 waiting"), person.text
     status, said = person.leaves()
     assert status == 0
     assert "mail: done (202)" in said
