@@ -68,12 +68,12 @@ class Group:
     @property
     def ready(self) -> bool:
         """Whether every request has been read."""
-        return len(self.whole) == len(self.views)
+        return bool(self.views) and all(view.id in self.whole for view in self.views)
 
     def move(self, step: int) -> None:
         """Move the cursor by so many, by a page for more than one."""
         by = step if abs(step) != PAGE else step // PAGE * self.page
-        self.at = min(max(self.at + by, 0), len(self.views) - 1)
+        self.at = max(0, min(self.at + by, len(self.views) - 1))
 
     @property
     def chosen(self) -> list[HoldView]:
@@ -84,6 +84,13 @@ class Group:
         """One whole request has come; another one than was listed is not taken for it."""
         if any((one.id, one.digest) == (view.id, view.digest) for one in self.views):
             self.whole[view.id] = view
+        if self.ready:
+            self._compare()
+
+    def drop(self, id: str) -> None:
+        """One cannot be read any more: it has ended."""
+        self.views = tuple(view for view in self.views if view.id != id)
+        self.move(0)
         if self.ready:
             self._compare()
 

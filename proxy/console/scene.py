@@ -32,9 +32,7 @@ from proxy.wire import Call, HoldView, Offer, Verb
 
 __all__ = ["ARMING", "ASKING", "Mode", "Scene", "item", "sight", "subject"]
 
-EXTENSION: Final = 600
-"""Seconds that one key gives a hold."""
-
+EXTENSION: Final = 600  # seconds that one key gives a hold
 _REASON: Final = 500
 _STEPS: Final = {
     "up": -1, "k": -1, "down": 1, "j": 1, "page up": -PAGE, "page down": PAGE,
@@ -104,6 +102,8 @@ class Scene(Rows):
         """A call has ended; `said` is what to tell of it."""
         self.answering.discard(call.prefix)
         self.message = said or self.message
+        if said and call.verb is Verb.SHOW and self.group is not None:
+            self.group.drop(call.prefix)
         refused = call.verb is Verb.OFFER and self.like is not None and self.like.offer is None
         if refused and self.mode is Mode.LIKE:
             self._back()
@@ -304,7 +304,7 @@ class Scene(Rows):
         if not group.ready:
             self.message = _TOO_SOON
         elif not self._open_in(group):
-            self.message = "none of these is chosen and still waits"
+            self.message = "none of these is chosen and waits still"
         elif alone:
             self.message = (
                 f"decide {short_id(alone[0])} by itself (space leaves it out): {group.alone(alone[0].id)}"
@@ -317,10 +317,8 @@ class Scene(Rows):
 
     def _open_in(self, group: Group) -> list[HoldView]:
         """The chosen ones that still wait, for the very request that was shown."""
-        now = [(view, self.rows.get(view.id)) for view in group.chosen]
-        return [
-            view for view, row in now if row is not None and row.state in ASKING and row.digest == view.digest
-        ]
+        waiting = {(row.id, row.digest) for row in self.rows.values() if row.state in ASKING}
+        return [view for view in group.chosen if (view.id, view.digest) in waiting]
 
     def _answer_group(self, *, approves: bool, reason: str = "") -> tuple[Call, ...]:
         assert self.group is not None

@@ -30,6 +30,7 @@ _UNSAID: Final = frozenset(
         *("decision", "effect", "by", "reviewers", "rule", "rules", "why", "policy", "deadline", "show"),
         *("method", "url", "host", "operation", "agent", "credential"),
         *("consequence", "body", "methods", "upgrade", "recipients"),
+        *("grants", "same", "contents"),
         *("statement", "signature"),
     }
 )

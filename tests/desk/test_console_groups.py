@@ -142,6 +142,16 @@ def test_another_request_than_was_listed_is_not_taken_for_it():
     assert reviewer.calls("a") == () and reviewer.calls("d") == ()
 
 
+def test_one_that_has_ended_before_it_was_read_is_left_out():
+    reviewer = Reviewer(hold_view(1), hold_view(2))
+    reviewer.look()
+    _, second = reviewer.calls("b")
+    reviewer.scene.took(hold_view(1))
+    reviewer.scene.answered(second, "no hold '0002'")
+    assert "1 alike" in reviewer.look()
+    assert [call.prefix for call in reviewer.calls("a")] == [hold_view(1).id]
+
+
 def test_there_is_no_group_of_one_and_none_at_the_critical_tier():
     alone = Reviewer(hold_view(1), hold_view(2, agent="uid:other"))
     alone.look()
