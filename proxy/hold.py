@@ -274,9 +274,17 @@ class Hold:
         return sum(missing for _, missing in unmet(self.verdict.demands, self.reviews, self.agent))
 
     def sends(self, request: Request) -> Request:
-        """What leaves for `request`, an attempt of this hold, once it is approved."""
+        """
+        What leaves for `request`, an attempt of this hold, once it is approved.
+
+        A key that was added stands alone, as it was reviewed: later attempts may bring their own.
+        """
         sent = self.action.request if self.edit else request
-        return replace(sent, headers=(*sent.headers, *self.added)) if self.added else sent
+        if not self.added:
+            return sent
+        ours = {name.lower() for name, _ in self.added}
+        theirs = tuple(pair for pair in sent.headers if pair[0].lower() not in ours)
+        return replace(sent, headers=(*theirs, *self.added))
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from proxy.action import Action, Request
 from proxy.admission.budgeting import Budgeting
 from proxy.admission.granting import Granting
 from proxy.admission.hearing import Hearing
-from proxy.admission.holding import decision_of, say
+from proxy.admission.holding import CANNOT_WRITE, decision_of, say, unwritten
 from proxy.admission.recall import Recall
 from proxy.approvals import Approvals
 from proxy.budget import Budgets
@@ -43,7 +43,6 @@ log = logging.getLogger("sluice")
 _AGENT: Final = re.compile(r"uid:[!-~]{1,200}")
 LONGEST_EXTENSION: Final = 24 * 60 * 60
 """Seconds that a reviewer may add to a deadline at once."""
-_CANNOT_WRITE: Final = "the ledger cannot be written"
 
 
 @dataclass(slots=True)
@@ -186,13 +185,13 @@ class Admission:
             recorded = self._recorded.get(hold.id) if settled else None
             if recorded is None:
                 await asyncio.shield(ticket)
-                return self.approvals.get(hold.id)
+                return self.approvals.latest(ended)
             word = await asyncio.shield(recorded)
             await asyncio.shield(ticket)  # a denial is enforced unwritten, but nobody is told that it counts
         except UnavailableError:
             raise fail(
                 f"your answer to hold {hold.id[:6]} could not be written down, so nothing was sent",
-                _CANNOT_WRITE,
+                CANNOT_WRITE,
                 "see the console of sluice up",
                 exit=Exit.NO,
             ) from None
@@ -200,7 +199,7 @@ class Admission:
             raise fail(
                 f"hold {hold.id[:6]} ended as {word} at the same moment: nothing was sent", exit=Exit.NO
             )
-        return self.approvals.get(hold.id)
+        return self.approvals.latest(ended)
 
     def extend(self, prefix: str, reviewer: Reviewer, seconds: int) -> Hold:
         """
@@ -269,7 +268,7 @@ class Admission:
         action = self.understood(hold.action.request)
         verdict = self.budgeting.weigh_again(hold, self.policy.judge(action))
         if verdict.effect is Effect.DENY:
-            self.approvals.refuse(hold.id, verdict.why)
+            self.approvals.refuse(hold.id, verdict.why, verdict)
         elif verdict.demands_as(hold.verdict):
             return
         elif hold.state is State.SPENDABLE:
@@ -308,7 +307,7 @@ class Admission:
         try:
             ticket = self.ledger.queue(records.held(hold), patient=True)
         except SluiceError:
-            self.approvals.cut(hold.id, _CANNOT_WRITE)
+            self.approvals.cut(hold.id, CANNOT_WRITE)
             return None
         id = hold.id  # and not the hold: it carries all that was parsed
         ticket.add_done_callback(lambda done: self._written(id, done))
@@ -346,7 +345,7 @@ class Admission:
     def _written(self, id: str, ticket: asyncio.Future[int]) -> None:
         """What could not be written about a hold that is open ends it."""
         if ticket.cancelled() or ticket.exception() is not None:
-            self.approvals.cut(id, _CANNOT_WRITE)
+            self.approvals.cut(id, CANNOT_WRITE)
 
     async def refused(self, decision: Decision, draft: Draft) -> Decision:
         """A refusal is enforced whether or not it can be written; it is written if it can."""
@@ -370,25 +369,25 @@ class Admission:
 
         What it takes of budgets is taken before anything waits, and is on disk before it leaves.
         """
-        takes = self.budgeting.take(draft.fields)
-        unwritten = replace(decision, word=Word.UNAVAILABLE, by=By.FAULT, why=_CANNOT_WRITE, detail="")
+        waits = self.budgeting.take(draft.fields) or wait or self.rules.strict
+        instead = unwritten(decision)
         try:
-            ticket = self.ledger.queue(draft)
+            ticket = self.ledger.queue(draft, patient=waits)
         except SluiceError:
-            ended = {"decision": str(unwritten.word), "by": str(unwritten.by), "why": _CANNOT_WRITE}
+            ended = {"decision": str(instead.word), "by": str(instead.by), "why": instead.why}
             self._note_end(replace(draft, fields={**draft.fields, **ended, "budgets": []}))
             self.counts.refused += 1
             self.budgeting.release(str(draft.fields["id"]))
-            return unwritten
+            return instead
         try:
-            if wait or takes or self.rules.strict:
+            if waits:
                 await ticket
             else:
                 ticket.add_done_callback(_look_at)
         except SluiceError:
             self.counts.refused += 1
             self.budgeting.release(str(draft.fields["id"]))
-            return unwritten
+            return instead
         self.counts.allowed += 1
         self.released(draft.fields)
         return decision

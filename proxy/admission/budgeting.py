@@ -65,7 +65,7 @@ class Budgeting:
             return hold
         approvals, verdict = self._admission.approvals, self.weigh_again(hold, hold.verdict)
         if verdict.effect is Effect.DENY:
-            approvals.refuse(hold.id, verdict.why)
+            approvals.refuse(hold.id, verdict.why, verdict)
         elif not set(verdict.demands) <= set(hold.verdict.demands) and hold.action.request.body is not None:
             approvals.demand(hold.id, verdict, self._admission.understood(hold.action.request))
             what = f"hold {hold.id[:6]} is over a budget by now: {verdict.why}"

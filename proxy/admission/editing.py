@@ -89,7 +89,7 @@ async def edit(
     """
     proposal = await propose(admission, prefix, reviewer, seen=seen, text=text, reason=reason)
     id = proposal.hold.id
-    if proposal.edited.digest != becomes or admission.approvals.get(id).digest != seen:
+    if proposal.edited.digest != becomes or admission.approvals.latest(proposal.hold).digest != seen:
         raise fail(
             f"hold {id[:6]} would not become the request that you confirmed",
             fix="edit it again",
@@ -108,7 +108,7 @@ async def edit(
             exit=Exit.NO,
         ) from None
     if proposal.review is None or not approves:
-        return admission.approvals.get(id)
+        return admission.approvals.latest(proposal.edited)
     return await admission.review(id, reviewer, approves=True, reason=reason, seen=becomes)
 
 

@@ -84,7 +84,7 @@ class Hearing:
         self._concluded = True
         self._admission.concluded(self._id, self.decision, outcome)
         if self._asked:
-            self._admission.recall.concluded(self._asked, outcome)
+            self._admission.recall.concluded(self._asked, self._id, outcome)
 
     # -- the way from top to bottom --------------------------------------------------
 
@@ -173,16 +173,18 @@ class Hearing:
             grant=grant.id,
             sends=hold.sends(self._request) if hold.added else None,
         )
-        decision = await admission.opened(decision, self._draft(verdict, decision), wait=True)
+        decision = await self._opened(decision, verdict, wait=True)
         if decision.word.opens:
             self._asked = asked
             admission.recall.sent(hold)
         return decision
 
     async def _open(self, verdict: Verdict, word: Word) -> Decision:
-        decision = _by_rule(word, verdict)
+        return await self._opened(_by_rule(word, verdict), verdict, wait=False)
+
+    async def _opened(self, decision: Decision, verdict: Verdict, *, wait: bool) -> Decision:
         try:
-            return await self._admission.opened(decision, self._draft(verdict, decision), wait=False)
+            return await self._admission.opened(decision, self._draft(verdict, decision), wait=wait)
         except asyncio.CancelledError:
             nothing = Outcome(Happened.FAILED, why="the connection was torn down: nothing was sent")
             self._admission.concluded(self._id, decision, nothing)

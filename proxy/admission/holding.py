@@ -20,13 +20,14 @@ from proxy.admission.recall import Denial
 from proxy.decision import By, Decision, Happened, Outcome, Word
 from proxy.errors import SluiceError
 from proxy.hold import Hold, State, open_hold
-from proxy.policy.verdict import Verdict
+from proxy.policy.verdict import Effect, Verdict
 
 if TYPE_CHECKING:
     from proxy.admission import Admission
 
 log = logging.getLogger("sluice")
 
+CANNOT_WRITE: Final = "the ledger cannot be written"
 _TORN_DOWN: Final = "the connection was torn down"
 _WAIT: Final = re.compile(rb"wait=([0-9]{1,4})", re.IGNORECASE)
 
@@ -42,14 +43,16 @@ class Holding:
         self._verdict = verdict
         self._prefers = _prefers_async(request)
         self._held: asyncio.Future[int] | None = None
-        self._joined = self._written = False
+        self._turn: asyncio.Future[Hold]
+        self._joined = False
+        self._written: Decision | None = None
         self.id = ""
         self.left = ""
 
     def leave(self, why: str) -> None:
         """The agent has gone."""
         self.left = self.left or why
-        if self.id:
+        if self.id and not self._turn.done():  # else it is another attempt that waits now
             self._admission.approvals.leave(self.id, why)
 
     # -- the way ---------------------------------------------------------------------
@@ -57,11 +60,8 @@ class Holding:
     def begin(self, id: str, action: Action, asked: bytes) -> None:
         """Wait on the hold that this request has already, or on a new one of this id."""
         self._joined = self._found(action, asked)
-        if self._joined:
-            self._admission.budgeting.reserve(self._admission.approvals.get(self.id))
-        else:
-            self.id = id
-            self._open(action, asked)
+        if not self._joined:
+            self._open(id, action, asked)
 
     async def decide(self) -> Decision:
         """To the disk; whatever goes wrong, the hold ends and is told so. What was parsed is let go of."""
@@ -74,8 +74,8 @@ class Holding:
             say(bug)
             return self._failed()
 
-    def _open(self, action: Action, asked: bytes) -> None:
-        admission, id = self._admission, self.id
+    def _open(self, id: str, action: Action, asked: bytes) -> None:
+        admission = self._admission
         admission.counts.held += 1
         hold = open_hold(id, action, self._verdict, admission.clock(), asked)
         recall = admission.recall
@@ -86,10 +86,11 @@ class Holding:
             salt=admission.draw(16),
         )
         admission.expect_record(id)
-        admission.approvals.begin(hold, self._patience())
         try:
+            admission.approvals.begin(hold, self._patience())
+            self.id, self._turn = id, admission.approvals.turn(id)
             self._held = admission.write_held(hold)
-            admission.budgeting.reserve(hold)
+            admission.budgeting.reserve(admission.approvals.get(id))
         except Exception:
             admission.approvals.cut(id, "internal error")  # it was never written down, nor will be
             admission.recorded(id, Word.UNAVAILABLE)
@@ -106,11 +107,15 @@ class Holding:
             if not same:
                 approvals.lapse(hold.id, "its rules have changed since it was approved")
                 return False
-            self.id = approvals.spend(hold.id).id
+            self._turn = asyncio.get_running_loop().create_future()
+            self._turn.set_result(approvals.spend(hold.id))
+            self.id = hold.id
             return True
-        self.id = approvals.rejoin(hold.id, action, self._patience()).id
+        approvals.rejoin(hold.id, action, self._patience())
+        self.id, self._turn = hold.id, approvals.turn(hold.id)
         if not same:
             approvals.demand(hold.id, self._verdict, action)
+        self._admission.budgeting.reserve(approvals.get(hold.id))
         return True
 
     def _patience(self) -> float | None:
@@ -121,11 +126,10 @@ class Holding:
     async def _waited(self) -> Decision:
         admission = self._admission
         if self.left:
-            admission.approvals.leave(self.id, self.left)
-        hold = admission.approvals.get(self.id)
-        if admission.policy.digest != self._verdict.policy and not hold.settled:
-            admission.judge_again(hold)
-        hold = await admission.approvals.answered(self.id)
+            self.leave(self.left)
+        if admission.policy.digest != self._verdict.policy and not self._turn.done():
+            admission.judge_again(admission.approvals.get(self.id))
+        hold = await asyncio.shield(self._turn)
         if hold.settled:
             return await self._end(hold)
         if hold.state is State.DEFERRED and not self.left:
@@ -138,6 +142,8 @@ class Holding:
         decision = decision_of(hold, self.left)
         # What settles a hold in the ledger names one that was opened there.
         written = await self._was_written()
+        if not written and decision.word.opens:
+            decision = unwritten(decision)
         decision = admission.budgeting.allows(hold.verdict, decision)  # from here on nothing waits
         sends = hold.sends(request)
         if sends is not request and decision.word.opens:
@@ -145,7 +151,7 @@ class Holding:
         named = decision if written else replace(decision, hold=None)
         action = admission.understood(sends) if decision.word.opens else hold.action
         draft = records.decided(self.id, action, hold.verdict, named, hold.verdict.policy)
-        self._written = True
+        self._written = decision
         if decision.word.opens:
             decision = await admission.opened(decision, draft, wait=True)
         else:
@@ -182,29 +188,27 @@ class Holding:
     def _torn_down(self) -> None:
         """Cancelled: nobody is there to be answered, and what had been decided is not carried out."""
         admission = self._admission
-        hold = admission.approvals.get(self.id)
-        if not hold.settled:
-            self.leave(_TORN_DOWN)
-            return  # admission writes down how it ends
-        if self._written:
-            decision = decision_of(hold, "")
-            if decision.word.opens:
+        if self._written is not None:
+            if self._written.word.opens:
                 nothing = Outcome(Happened.FAILED, why=f"{_TORN_DOWN}: nothing was sent")
-                admission.concluded(self.id, decision, nothing)
+                admission.concluded(self.id, self._written, nothing)
             admission.recorded(self.id, Word.ABANDONED)
-            return
-        self._note(hold, decision_of(hold, _TORN_DOWN))
+        elif not self._turn.done():
+            self.leave(_TORN_DOWN)  # admission writes down how it ends
+        elif self._turn.result().settled:
+            self._note(self._turn.result(), decision_of(self._turn.result(), _TORN_DOWN))
 
     def _failed(self) -> Decision:
         """A bug: nothing leaves, the hold ends, and that is written down where it was not yet."""
         admission = self._admission
-        admission.approvals.cut(self.id, "internal error")
-        hold = admission.approvals.get(self.id)
-        ended = decision_of(hold, "")
+        if not self._turn.done():
+            admission.approvals.cut(self.id, "internal error")
+        hold = self._turn.result()
+        ended = decision_of(hold, self.left)
         decision = replace(ended, word=Word.UNAVAILABLE, by=By.FAULT, why="internal error", detail="")
-        if self._written:
+        if self._written is not None:
             admission.recorded(self.id, Word.UNAVAILABLE)
-        else:
+        elif hold.settled:
             self._note(hold, decision)
         return decision
 
@@ -233,7 +237,7 @@ _ENDS: Final[dict[State, tuple[Word, By]]] = {
     State.EXPIRED: (Word.EXPIRED, By.DEADLINE),
     State.ABANDONED: (Word.ABANDONED, By.AGENT),
     State.UNSPENT: (Word.UNSPENT, By.AGENT),
-    State.REFUSED: (Word.REFUSED, By.REVIEWER),
+    State.REFUSED: (Word.REFUSED, By.REVIEWER),  # unless a rule does, which its verdict then says
     State.CUT_OFF: (Word.UNAVAILABLE, By.FAULT),
     # Not ends: whoever waited has gone, and is told nothing.
     State.UNATTENDED: (Word.ABANDONED, By.AGENT),
@@ -245,6 +249,8 @@ def decision_of(hold: Hold, left: str) -> Decision:
     """What is enforced on a hold that has ended; an approval comes too late for an agent that left."""
     word, by = _ENDS[hold.state]
     cause = hold.cause
+    if hold.state is State.REFUSED and hold.verdict.effect is Effect.DENY:
+        by = By.RULE
     if left and word.opens:
         word, by, cause = Word.ABANDONED, By.AGENT, left
     detail = cause if word in (Word.DENIED, Word.REFUSED) else ""
@@ -261,6 +267,11 @@ def decision_of(hold: Hold, left: str) -> Decision:
         digest=hold.digest,
         salt=hold.salt,
     )
+
+
+def unwritten(decision: Decision) -> Decision:
+    """What becomes of a decision that could not be written down: nobody decided anything."""
+    return replace(decision, word=Word.UNAVAILABLE, by=By.FAULT, why=CANNOT_WRITE, detail="")
 
 
 def denied_again(denial: Denial, verdict: Verdict, asked: bytes) -> Decision:

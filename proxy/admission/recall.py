@@ -23,6 +23,9 @@ from proxy.policy.verdict import Verdict
 LIMIT: Final = 10_000
 """How many denials, and how many requests that were sent, are remembered."""
 
+LIMIT_SAME: Final = 3
+"""How often the same request's having been sent is remembered, the last times."""
+
 LIMIT_EARLIER: Final = 500
 """How many requests are kept to tell a later one's difference."""
 
@@ -70,7 +73,7 @@ class Recall:
         self._clock = clock
         self._past = past
         self._denied: OrderedDict[bytes, tuple[float, Hold]] = OrderedDict()
-        self._sent: OrderedDict[bytes, tuple[float, Sent]] = OrderedDict()
+        self._sent: OrderedDict[bytes, tuple[float, tuple[Sent, ...]]] = OrderedDict()
         self._earlier: OrderedDict[Place, tuple[float, Hold, differs.Facts]] = OrderedDict()
         self._decisions: OrderedDict[str, Word] = OrderedDict()
 
@@ -96,18 +99,23 @@ class Recall:
         self._denied.pop(hold.asked, None)
         now = self._clock()
         by = f"as {', '.join(hold.edit.by)} had edited it, " if hold.edit else ""
-        kept = (now + hold.verdict.patience.remember, Sent(hold.id, now, edited=by))
-        _keep(self._sent, hold.asked, kept, LIMIT)
+        _, before = self._sent.get(hold.asked, (0.0, ()))
+        sent = (*before[1 - LIMIT_SAME :], Sent(hold.id, now, edited=by))
+        _keep(self._sent, hold.asked, (now + hold.verdict.patience.remember, sent), LIMIT)
 
-    def concluded(self, asked: bytes, outcome: Outcome) -> None:
-        """What became of a request that left."""
-        if asked not in self._sent:
-            return
-        until, sent = self._sent[asked]
-        if outcome.happened is Happened.FAILED:
-            del self._sent[asked]  # nothing left
+    def concluded(self, asked: bytes, id: str, outcome: Outcome) -> None:
+        """What became of a request that left, released as `id`; one that failed has not left."""
+        until, sent = self._sent.get(asked, (0.0, ()))
+        failed = outcome.happened is Happened.FAILED
+        left = tuple(
+            replace(one, became=_became(outcome)) if one.hold == id else one
+            for one in sent
+            if not (failed and one.hold == id)
+        )
+        if left:
+            self._sent[asked] = (until, left)
         else:
-            self._sent[asked] = (until, replace(sent, became=_became(outcome)))
+            self._sent.pop(asked, None)
 
     # -- remembering -------------------------------------------------------------------
 
@@ -155,7 +163,7 @@ class Recall:
     def _already(self, hold: Hold) -> Sent | None:
         found = self._sent.get(hold.asked)
         if found is not None and self._clock() < found[0]:
-            return found[1]
+            return found[1][-1]
         past = self._before(hold.asked, hold.action.request, hold.verdict, "approved", "watched")
         if past is None:
             return None

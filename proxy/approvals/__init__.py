@@ -12,10 +12,11 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from proxy.action import Action
+from proxy.approvals.kept import Limits, Same, bare, lighter, size_of, without_body
 from proxy.approvals.waiting import Waiting
 from proxy.errors import Exit, SluiceError, fail
 from proxy.hold import ASKING, OPEN, Event, Hold, Review, State, gone, open_hold
@@ -23,17 +24,8 @@ from proxy.policy.verdict import Effect, Verdict
 
 # Settled holds stay findable for a while, so that a reviewer who is late is told how it ended.
 _REMEMBERED: Final = 500
-_LARGEST_UNATTENDED: Final = 64 * 1024
 
 type Watcher = Callable[[str, Hold], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How much may be kept of holds that no connection waits for: so many, and bytes of bodies."""
-
-    unattended: int = 10_000
-    deferred: int = 64 * 1024 * 1024
 
 
 class Approvals:
@@ -43,14 +35,13 @@ class Approvals:
     `clock` gives Unix time in seconds.
     """
 
-    def __init__(self, clock: Callable[[], float], limits: Limits = Limits()) -> None:
+    def __init__(self, clock: Callable[[], float], limits: Limits | None = None) -> None:
         self._clock = clock
-        self._limits = limits
+        self._limits = limits or Limits()
         self._open: dict[str, Waiting] = {}
-        # By digest: those that no connection waits for, and the last of those that one does.
-        self._alone: dict[bytes, str] = {}
-        self._attended: dict[bytes, str] = {}
-        self._deferred = 0
+        # By digest: those that no connection waits for, approved ones apart, and those that one does.
+        self._alone, self._spendable, self._attended = Same(), Same(), Same()
+        self._kept = 0
         self._ended: OrderedDict[str, Hold] = OrderedDict()
         self._watchers: list[Watcher] = []
 
@@ -65,31 +56,44 @@ class Approvals:
         What was parsed of the body is told to the watchers and then let go of: any number may wait.
         """
         id, verdict = hold.id, hold.verdict
-        waiting = Waiting(_bare(hold), asyncio.get_running_loop().time() + hold.deadline - hold.opened)
+        waiting = Waiting(bare(hold), asyncio.get_running_loop().time() + hold.deadline - hold.opened)
         self._open[id] = waiting
-        self._attended[hold.asked] = id
+        self._attended.add(hold.asked, id)
         self._attend(waiting, verdict.patience.wait if wait is None else wait)
         self._tell("opened", hold)
         return hold
 
     def alone(self, asked: bytes) -> Hold | None:
-        """The hold of this digest (so of this agent) that no connection waits for, if there is one."""
-        id = self._alone.get(asked)
-        return None if id is None else self._open[id].hold
+        """
+        The hold of this digest (so of this agent) that no connection waits for, if there is one.
+
+        One that is approved comes first. None of an agent that nobody can name: it may be another.
+        """
+        id = self._spendable.newest(asked) or self._alone.newest(asked)
+        hold = None if id is None else self._open[id].hold
+        return None if hold is None or hold.agent is None else hold
 
     def twin(self, asked: bytes) -> Hold | None:
         """A hold of this digest on which another connection waits, if there is one."""
-        id = self._attended.get(asked)
+        id = self._attended.newest(asked)
         return None if id is None else self._open[id].hold
 
+    def turn(self, id: str) -> asyncio.Future[Hold]:
+        """How the waiting of the attempt ends that a hold has now: by its end, a leaving, a deferral."""
+        return self._open[id].turn
+
     def rejoin(self, id: str, action: Action, wait: float | None = None) -> Hold:
-        """Another attempt of the same request waits on; GoneError where the hold cannot take one."""
+        """
+        Another attempt of the same request waits on; GoneError where the hold cannot take one.
+
+        A window begins anew: nobody was shown the request while its agent was away.
+        """
         waiting = self._open.get(id)
         if waiting is None:
             raise gone(self.get(id))
         again = waiting.hold.on(Event.REJOIN)
         self._becomes(waiting, replace(again, action=action, attempts=again.attempts + 1))
-        waiting.hold = _bare(waiting.hold)
+        waiting.hold = bare(self._whole_window(waiting, waiting.hold))
         self._attend(waiting, waiting.hold.verdict.patience.wait if wait is None else wait)
         return waiting.hold
 
@@ -137,7 +141,7 @@ class Approvals:
             return
         patience = waiting.hold.verdict.patience.rejoin
         self._becomes(waiting, waiting.hold.on(Event.LEAVE, why))
-        if patience <= 0 or len(self._alone) > self._limits.unattended:
+        if patience <= 0 or self._too_much():
             self._end(id, Event.LAPSE, why)
         elif id in self._open:
             self._arm(waiting, min(patience, waiting.left()), Event.LAPSE, why)
@@ -146,8 +150,11 @@ class Approvals:
         """What was approved and is not yet spent can no longer be, nor an unattended hold be joined."""
         self._end(id, Event.LAPSE, why)
 
-    def refuse(self, id: str, why: str) -> None:
-        """The policy now says deny, or everything is paused."""
+    def refuse(self, id: str, why: str, verdict: Verdict | None = None) -> None:
+        """Everything is paused; or the policy now says deny, with this `verdict`."""
+        waiting = self._open.get(id)
+        if waiting is not None and verdict is not None:
+            waiting.hold = replace(waiting.hold, verdict=verdict)
         self._end(id, Event.REFUSE, why)
 
     def cut(self, id: str, why: str) -> None:
@@ -158,13 +165,17 @@ class Approvals:
         """
         Another verdict for an open hold, after a change of the policy; `action` is what was judged.
 
-        Approvals so far lapse: they were given under a rule that has changed.
+        Approvals so far lapse: they were given under a rule that has changed. So does a hold that was
+        approved and is not yet spent: people are asked about the next one.
         """
         waiting = self._open.get(id)
         if waiting is None:
             return
+        if waiting.hold.state is State.SPENDABLE:
+            self._end(id, Event.LAPSE, "its rules have changed since it was approved")
+            return
         hold = self._sooner(waiting, waiting.hold.judged(action, verdict))
-        waiting.hold = _bare(hold)
+        waiting.hold = bare(hold)
         if hold.state is State.PENDING:
             self._attend(waiting, verdict.patience.wait, fresh=False)
         elif hold.state is State.DEFERRED:
@@ -181,17 +192,26 @@ class Approvals:
         if waiting is None or waiting.hold.state is not State.PENDING:
             raise gone(self.get(id))
         hold = self._sooner(waiting, edited)
-        waiting.hold = _bare(hold)
+        waiting.hold = bare(hold)
         if waiting.next[1] is not Event.DEFER:
             self._arm(waiting, waiting.left(), _at_the_end(hold.verdict))
         self._tell("reviewed", hold)
         return waiting.hold
 
     def _sooner(self, waiting: Waiting, hold: Hold) -> Hold:
-        """A hold with another verdict: a deadline comes sooner by it, never later."""
-        seconds = hold.verdict.window or hold.verdict.timeout
+        """A hold with another verdict: a deadline comes sooner by it, never later; a window never sooner."""
+        if hold.verdict.effect is Effect.WATCH:
+            return self._whole_window(waiting, hold)
+        seconds = hold.verdict.timeout
         waiting.ends = min(waiting.ends, waiting.now() + seconds)
         return replace(hold, deadline=min(waiting.hold.deadline, self._clock() + seconds))
+
+    def _whole_window(self, waiting: Waiting, hold: Hold) -> Hold:
+        """A watched hold, with all of its window from now on; any other as it is."""
+        if hold.verdict.effect is not Effect.WATCH:
+            return hold
+        waiting.ends = max(waiting.ends, waiting.now() + hold.verdict.window)
+        return replace(hold, deadline=max(hold.deadline, self._clock() + hold.verdict.window))
 
     def extend(self, id: str, seconds: float) -> Hold:
         """Give an open hold so much longer; raises GoneError where nobody is asked any more."""
@@ -208,6 +228,11 @@ class Approvals:
         """A hold by its whole id, waiting or ended."""
         waiting = self._open.get(id)
         return waiting.hold if waiting else self._ended[id]
+
+    def latest(self, hold: Hold) -> Hold:
+        """A hold as it stands now; as it was, where it ended so long ago that it is forgotten."""
+        waiting = self._open.get(hold.id)
+        return waiting.hold if waiting else self._ended.get(hold.id, hold)
 
     def find(self, prefix: str) -> Hold:
         """A hold by a unique prefix of its id; waiting ones come before those that have ended."""
@@ -276,8 +301,7 @@ class Approvals:
             self._end(id, event, why)
 
     def _defer(self, waiting: Waiting, why: str) -> None:
-        body = len(waiting.hold.action.request.body or b"")
-        if self._deferred + body > self._limits.deferred:
+        if self._too_much(waiting.hold):
             self._becomes(waiting, waiting.hold.on(Event.CUT, "too many requests are deferred"))
             return
         self._becomes(waiting, waiting.hold.on(Event.DEFER, why))
@@ -291,9 +315,8 @@ class Approvals:
             self._becomes(waiting, waiting.hold.on(event, why))
 
     def _becomes(self, waiting: Waiting, hold: Hold) -> Hold:
-        before = waiting.hold
-        self._move(before, hold)
-        waiting.hold = _lighter(hold)
+        before, waiting.hold = waiting.hold, lighter(hold)
+        self._move(before, waiting.hold)
         if hold.settled:
             return self._settle(waiting, hold)
         if before.state is hold.state:
@@ -307,12 +330,23 @@ class Approvals:
         """Keep count of those that no connection waits for."""
         if before.state is hold.state:
             return
-        for index, states in ((self._alone, _ALONE), (self._attended, _ATTENDED)):
-            if before.state in states and index.get(before.asked) == before.id:
-                del index[before.asked]
-            if hold.state in states:
-                index[hold.asked] = hold.id
-        self._deferred += _size(hold) * (hold.state in _KEPT) - _size(before) * (before.state in _KEPT)
+        indexes = {
+            State.PENDING: self._attended,
+            State.UNATTENDED: self._alone,
+            State.DEFERRED: self._alone,
+            State.SPENDABLE: self._spendable,
+        }
+        if before.state in indexes:
+            indexes[before.state].remove(before.asked, before.id)
+        if hold.state in indexes:
+            indexes[hold.state].add(hold.asked, hold.id)
+        self._kept += size_of(hold) * (hold.state in _ALONE) - size_of(before) * (before.state in _ALONE)
+
+    def _too_much(self, more: Hold | None = None) -> bool:
+        """Whether more is kept than may be of holds that no connection waits for, with one `more`."""
+        count = len(self._alone) + len(self._spendable) + (more is not None)
+        size = self._kept + (size_of(more) if more is not None else 0)
+        return count > self._limits.holds or size > self._limits.size
 
     def _moved(self, waiting: Waiting, before: State) -> None:
         """An open hold is in another state now; whoever waited on it is told."""
@@ -325,11 +359,13 @@ class Approvals:
 
     def _settle(self, waiting: Waiting, hold: Hold) -> Hold:
         waiting.stop()
-        waiting.hold = _without_body(hold)
+        waiting.hold = without_body(hold)
         if not waiting.turn.done():
             waiting.turn.set_result(hold)
-        self._tell("settled", hold)  # while it is still known whether somebody waits on it
-        del self._open[hold.id]
+        try:
+            self._tell("settled", hold)  # while it is still known whether somebody waits on it
+        finally:
+            del self._open[hold.id]
         self._ended[hold.id] = waiting.hold
         if len(self._ended) > _REMEMBERED:
             self._ended.popitem(last=False)
@@ -341,9 +377,7 @@ class Approvals:
             watcher(what, hold)
 
 
-_ATTENDED: Final = frozenset({State.PENDING})
-_ALONE: Final = OPEN - _ATTENDED
-_KEPT: Final = frozenset({State.DEFERRED, State.SPENDABLE})
+_ALONE: Final = OPEN - {State.PENDING}
 _SILENCE: Final = {
     Event.EXPIRE: "nobody answered in time",
     Event.PROCEED: "nobody stopped it",
@@ -353,28 +387,6 @@ _SILENCE: Final = {
 def _at_the_end(verdict: Verdict) -> Event:
     """What silence means."""
     return Event.PROCEED if verdict.effect is Effect.WATCH else Event.EXPIRE
-
-
-def _lighter(hold: Hold) -> Hold:
-    """An unattended hold does without a large body: whoever comes again brings it."""
-    body = hold.action.request.body
-    if hold.state is State.UNATTENDED and body is not None and len(body) > _LARGEST_UNATTENDED:
-        return _without_body(hold)
-    return hold
-
-
-def _without_body(hold: Hold) -> Hold:
-    """What is kept of an ended hold: 500 bodies of 10 MiB would be a way to fill the memory."""
-    action = hold.action.bare()
-    return replace(hold, action=replace(action, request=replace(action.request, body=None)))
-
-
-def _size(hold: Hold) -> int:
-    return len(hold.action.request.body or b"")
-
-
-def _bare(hold: Hold) -> Hold:
-    return replace(hold, action=hold.action.bare())
 
 
 def _not_here(prefix: str) -> SluiceError:

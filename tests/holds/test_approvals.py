@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from proxy.action import Request, digest
-from proxy.approvals import Approvals, Limits
+from proxy.approvals import Approvals
+from proxy.approvals.kept import Limits
 from proxy.decode import decode
 from proxy.errors import SluiceError
 from proxy.hold import GoneError, Hold, Review, Reviewer, State
@@ -138,17 +139,20 @@ async def test_more_time_moves_the_deadline_and_people_are_reminded_at_half_of_i
 
 
 async def test_what_is_kept_of_holds_that_nobody_waits_for_is_bounded() -> None:
-    approvals = Approvals(time.time, Limits(unattended=2, deferred=1_500))
-    for id in "abc":
-        request = replace(REQUEST, target=b"/" + id.encode())
-        approvals.open(id, decode(request), replace(hold_verdict(), patience=Patience()))
-        approvals.leave(id, "gone")
-    assert [approvals.get(id).state for id in "abc"] == [State.UNATTENDED, State.UNATTENDED, State.ABANDONED]
-    for id in "de":
-        request = replace(REQUEST, target=b"/" + id.encode())
-        approvals.open(id, decode(request), replace(hold_verdict(), patience=Patience(wait=60.0)))
-        approvals.leave(id, "gone")
-    assert [approvals.get(id).state for id in "de"] == [State.DEFERRED, State.CUT_OFF]
+    limits = (Limits(holds=2), Limits(size=2_020))  # each request takes some 1,000 bytes
+    for most in limits:
+        for patience, over in ((Patience(), State.ABANDONED), (Patience(wait=60.0), State.CUT_OFF)):
+            approvals = Approvals(time.time, most)
+            for id in "abc":
+                request = replace(REQUEST, target=b"/" + id.encode())
+                approvals.open(id, decode(request), replace(hold_verdict(), patience=patience))
+                approvals.leave(id, "gone")
+            states = [approvals.get(id).state for id in "abc"]
+            assert states[2] is over and over not in states[:2], most
+            approvals.cut("a", "stopping")
+            approvals.open("d", decode(REQUEST), replace(hold_verdict(), patience=patience))
+            approvals.leave("d", "gone")
+            assert not approvals.get("d").settled, "there is room again"
 
 
 def hold_verdict() -> Verdict:
