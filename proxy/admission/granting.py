@@ -121,9 +121,9 @@ class Granting:
         """
         The grant that this held request uses up by one, in this very step; None where none covers it.
 
-        Nothing goes past a budget by a grant: what is held only by its budgets is asked about.
+        Nothing goes past a budget: a rule that holds what is over its own is among no grant's rules.
         """
-        if not self._grants or verdict != self._admission.policy.judge(action):
+        if not self._grants:
             return None
         return self._grants.spend(action, verdict, self._mark(action.request), self._admission.clock())
 

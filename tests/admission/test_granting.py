@@ -194,6 +194,29 @@ async def test_without_the_disk_nothing_goes(hall: Any, monkeypatch: pytest.Monk
     assert (await decide(h, b"amount=4")).word is Word.UNAVAILABLE
 
 
+async def test_a_use_waits_for_the_disk(hall: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    h = await hall()
+    await granted(h)
+    queue, disk = h.ledger.queue, asyncio.Event()
+
+    def slow(draft: Any, **how: Any) -> Any:
+        async def written() -> int:
+            await disk.wait()
+            return int(await queue(draft, **how))
+
+        return asyncio.ensure_future(written())
+
+    monkeypatch.setattr(h.ledger, "queue", slow)
+    waiting = asyncio.create_task(decide(h, b"amount=4"))
+    while h.admission.granting.standing[0].left == 5:
+        await asyncio.sleep(0)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not waiting.done()
+    disk.set()
+    assert (await waiting).by is By.GRANT
+
+
 async def test_a_grant_that_cannot_be_written_down_does_not_stand(
     hall: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
