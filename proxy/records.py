@@ -363,6 +363,8 @@ def outcome(id: str, decision: Decision, outcome: Outcome, *, returned: bool = F
     }
     if decision.hold is not None:
         fields["hold"] = decision.hold
+    if decision.grant:
+        fields["grant"] = decision.grant
     if returned:
         fields["budgets"] = RETURNED
     if outcome.why:

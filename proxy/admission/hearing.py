@@ -139,7 +139,9 @@ class Hearing:
         if denied is not None:
             return await self._refuse(denied_again(denied, verdict, asked), verdict)
         known = admission.approvals.alone(asked) is not None
-        if not known and not self._left and admission.policy is self._policy:
+        hold = open_hold(self._id, self._action, verdict, admission.clock(), asked)
+        may = not known and not self._left and admission.policy is self._policy
+        if may and not admission.recall.in_doubt(hold):
             grant = admission.granting.spend(self._action, verdict)
             if grant is not None:
                 return await self._open_by(grant, verdict, asked)

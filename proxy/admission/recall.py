@@ -43,6 +43,7 @@ class Sent:
     time: float
     became: str = "not yet answered"
     edited: str = ""
+    answered: bool = False
 
 
 class Denial(NamedTuple):
@@ -108,7 +109,9 @@ class Recall:
         until, sent = self._sent.get(asked, (0.0, ()))
         failed = outcome.happened is Happened.FAILED
         left = tuple(
-            replace(one, became=_became(outcome)) if one.hold == id else one
+            replace(one, became=_became(outcome), answered=outcome.happened is Happened.COMPLETED)
+            if one.hold == id
+            else one
             for one in sent
             if not (failed and one.hold == id)
         )
@@ -167,8 +170,14 @@ class Recall:
         past = self._before(hold.asked, hold.action.request, hold.verdict, "approved", "watched")
         if past is None:
             return None
-        became = f"answered {past.status}" if past.outcome == "completed" else "and its answer was lost"
-        return Sent(past.hold, past.time, became)
+        answered = past.outcome == "completed"
+        became = f"answered {past.status}" if answered else "and its answer was lost"
+        return Sent(past.hold, past.time, became, answered=answered)
+
+    def in_doubt(self, hold: Hold) -> bool:
+        """Whether the same was sent and its answer did not come: only a person sends it again."""
+        sent = self._already(hold)
+        return sent is not None and not sent.answered
 
     def differences(self, hold: Hold) -> tuple[str, ...]:
         """How a new hold's request differs from one for the same place that was not sent."""

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import hmac
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from proxy.chain import REQUEST_TAG, commitment, stamp
+from proxy.chain import REQUEST_TAG, Entry, commitment, stamp
 from proxy.ledger import read
 
 LIMIT: Final = 2_000
@@ -53,20 +53,32 @@ class Past:
 def recent(connection: sqlite3.Connection, now: float) -> tuple[Past, ...]:
     """The holds that were denied or sent within a day of `now` (Unix seconds), newest last."""
     found: dict[str, Past] = {}
-    wanted = read.Filter(kinds=_KINDS, since=stamp(int((now - DAY) * 1_000_000)), held=True)
-    for entry, fields in read.entries(connection, wanted):
-        hold = str(fields["hold"])
+    for entry, fields in _about(connection, stamp(int((now - DAY) * 1_000_000))):
+        hold = _name(fields)
         if fields["kind"] == "decided":
             past = _past(connection, entry.seq, fields)
             if past is not None:
                 found[hold] = past
-                if len(found) > LIMIT:
-                    del found[next(iter(found))]
         elif hold in found:
             status = fields.get("status")
-            ended = status if isinstance(status, int) else None
-            found[hold] = replace(found[hold], outcome=str(fields["kind"]), status=ended)
-    return tuple(past for past in found.values() if past.outcome != "failed")
+            answered = status if isinstance(status, int) else None
+            found[hold] = replace(found[hold], outcome=str(fields["kind"]), status=answered)
+    ended = sorted((past for past in found.values() if past.outcome != "failed"), key=lambda past: past.time)
+    return tuple(ended[-LIMIT:])
+
+
+def _about(connection: sqlite3.Connection, since: str) -> Iterator[tuple[Entry, Mapping[str, object]]]:
+    """What was decided on holds and by grants, and what became of it."""
+    wanted = read.Filter(kinds=_KINDS, since=since, held=True)
+    yield from read.entries(connection, wanted)
+    for entry, fields in read.naming(connection, "grant"):
+        if fields.get("kind") in _KINDS and str(fields["time"]) >= since and not fields.get("hold"):
+            yield entry, fields
+
+
+def _name(fields: Mapping[str, object]) -> str:
+    """The hold, or what a grant let through without one."""
+    return str(fields.get("hold") or fields["id"])
 
 
 def _past(connection: sqlite3.Connection, seq: int, fields: Mapping[str, object]) -> Past | None:
@@ -77,7 +89,7 @@ def _past(connection: sqlite3.Connection, seq: int, fields: Mapping[str, object]
     if row is None or not isinstance(row[0], bytes) or not isinstance(request, str):
         return None  # erased: nobody can say any more what it was about
     return Past(
-        hold=str(fields["hold"]),
+        hold=_name(fields),
         salt=row[0],
         request=request,
         decision=str(decision),
