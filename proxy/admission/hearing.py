@@ -17,7 +17,7 @@ from proxy.admission.holding import Holding, denied_again, say
 from proxy.decision import By, Decision, Happened, Outcome, Word
 from proxy.decode import decode
 from proxy.grant import Grant
-from proxy.hold import open_hold
+from proxy.hold import Hold, open_hold
 from proxy.ledger import Draft
 from proxy.policy.verdict import Effect, Keepalive, Nobody, Verdict
 
@@ -139,12 +139,9 @@ class Hearing:
         if denied is not None:
             return await self._refuse(denied_again(denied, verdict, asked), verdict)
         known = admission.approvals.alone(asked) is not None
-        hold = open_hold(self._id, self._action, verdict, admission.clock(), asked)
-        may = not known and not self._left and admission.policy is self._policy
-        if may and not admission.recall.in_doubt(hold):
-            grant = admission.granting.spend(self._action, verdict)
-            if grant is not None:
-                return await self._open_by(grant, verdict, asked)
+        covered = None if known else self._covered(verdict, asked)
+        if covered is not None:
+            return await self._open_by(*covered)
         if (
             verdict.patience.nobody is Nobody.REFUSE
             and not known
@@ -160,10 +157,20 @@ class Hearing:
         self._id, self._asked = holding.id, asked
         return decision
 
-    async def _open_by(self, grant: Grant, verdict: Verdict, asked: bytes) -> Decision:
-        """Release what a person approved beforehand; its use is counted already."""
+    def _covered(self, verdict: Verdict, asked: bytes) -> tuple[Grant, Hold] | None:
+        """A grant under which this may go, its use counted, and the hold that it would have been."""
         admission = self._admission
+        if self._left or admission.policy is not self._policy:
+            return None
         hold = open_hold(self._id, self._action, verdict, admission.clock(), asked)
+        if admission.recall.in_doubt(hold):
+            return None
+        grant = admission.granting.spend(self._action, verdict)
+        return None if grant is None else (grant, hold)
+
+    async def _open_by(self, grant: Grant, hold: Hold) -> Decision:
+        """Release what a person approved beforehand."""
+        verdict = hold.verdict
         decision = Decision(
             Word.APPROVED,
             By.GRANT,
@@ -177,8 +184,8 @@ class Hearing:
         )
         decision = await self._opened(decision, verdict, wait=True)
         if decision.word.opens:
-            self._asked = asked
-            admission.recall.sent(hold)
+            self._asked = hold.asked
+            self._admission.recall.sent(hold)
         return decision
 
     async def _open(self, verdict: Verdict, word: Word) -> Decision:

@@ -8,12 +8,14 @@ import pytest
 
 from proxy.admission import Admission
 from proxy.approvals import Approvals
-from proxy.decision import By, Word
+from proxy.admission.recall import Recall
+from proxy.decision import By, Happened, Outcome, Word
 from proxy.decode import Facts
 from proxy.errors import SluiceError
 from proxy.grant import Grants, Limits
 from proxy.hold import Hold
-from proxy.ledger import UnavailableError
+from proxy.ledger import UnavailableError, read
+from proxy.ledger.past import recent
 from proxy.people import Reviewer
 
 from .conftest import POLICY, policy, request
@@ -35,6 +37,32 @@ async def grant(hall: Any, hold: Hold, who: Reviewer = ADA, uses: int = 5, **mor
     return await hall.admission.granting.grant(
         hold.id, who, reason="fine", seen=hold.digest, limits=Limits(600, uses), **more
     )
+
+
+async def test_what_was_sent_without_an_answer_is_not_sent_again_by_a_grant(hall: Any) -> None:
+    h = await hall()
+    await granted(h)
+    hearing = await h.admission.receive(request(body=None))
+    assert (await hearing.judge(request(body=b"amount=4"))).by is By.GRANT
+    waiting, hold = await held(h, b"amount=4")
+    assert "not yet answered" in hold.notices[0]
+    hearing.conclude(Outcome(Happened.UNKNOWN))
+    await h.entries()
+    with read.reading(h.path) as connection:
+        h.admission.recall = Recall(time.time, recent(connection, time.time()))
+    after, second = await held(h, b"amount=4")
+    assert any("its answer was lost" in notice for notice in second.notices)
+    await h.admission.close(5)
+    assert {(await waiting).word, (await after).word} == {Word.UNAVAILABLE}
+
+
+async def test_what_was_sent_and_answered_goes_again_under_its_grant(hall: Any) -> None:
+    h = await hall()
+    await granted(h)
+    hearing = await h.admission.receive(request(body=None))
+    assert (await hearing.judge(request(body=b"amount=4"))).by is By.GRANT
+    hearing.conclude(Outcome(Happened.COMPLETED, 200))
+    assert (await decide(h, b"amount=4")).by is By.GRANT
 
 
 async def granted(hall: Any, uses: int = 5, who: Reviewer = ADA) -> None:
