@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from proxy.admission import Admission
-from proxy.approvals import Approvals
 from proxy.admission.recall import Recall
+from proxy.approvals import Approvals
 from proxy.decision import By, Happened, Outcome, Word
 from proxy.decode import Facts
 from proxy.errors import SluiceError
@@ -50,7 +50,10 @@ async def test_what_was_sent_without_an_answer_is_not_sent_again_by_a_grant(hall
     await h.entries()
     with read.reading(h.path) as connection:
         h.admission.recall = Recall(time.time, recent(connection, time.time()))
-    after, second = await held(h, b"amount=4")
+    after = asyncio.create_task(decide(h, b"amount=4"))
+    while len(h.admission.approvals.pending) < 2:
+        await asyncio.sleep(0)
+    second = h.admission.approvals.pending[1]
     assert any("its answer was lost" in notice for notice in second.notices)
     await h.admission.close(5)
     assert {(await waiting).word, (await after).word} == {Word.UNAVAILABLE}
