@@ -46,6 +46,8 @@ CHECKED: Final = 10_000
 """How many of the newest entries a start verifies; `sluice ledger verify` does all."""
 NEXT: Final = ".next"
 """What the file of a key is called, after that of the key it follows, until its entry is on disk."""
+SALT: Final = 16
+"""Bytes of a salt."""
 ROOTED: Final = 100_000
 """Up to how many entries a start computes the signed root anew."""
 
@@ -268,6 +270,9 @@ def check_payload(
         )
     elif not isinstance(salt, bytes) or not isinstance(data, bytes | None):
         findings.add(seq, "payload", "what is kept beside the entry is not kept as bytes")
+    elif len(salt) != SALT:
+        # Else a byte of the data could be taken for one of the salt: the commitment would be the same.
+        findings.add(seq, "payload", f"the salt beside the entry has {len(salt)} bytes")
     elif data is None:
         if "payload" in fields:
             findings.add(seq, "payload_missing", "what was kept beside the entry is gone")

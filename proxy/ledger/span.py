@@ -20,7 +20,7 @@ from proxy.ledger.opening import check_payload
 from proxy.ledger.quiet import Quiet
 from proxy.ledger.read import BROKEN
 from proxy.ledger.removal import Erased
-from proxy.merkle import Tree
+from proxy.merkle import node
 
 _ROWS: Final = (
     "SELECT e.seq, e.body, e.hash, p.salt, p.data FROM entry e NOT INDEXED "
@@ -109,29 +109,30 @@ class _Reading:
         self._links = Links(self._findings, latest=task.latest)
         self._erased = Erased(task.before, set(task.erased))
         self._quiet = Quiet()
-        self._tree = Tree()
-        self._trees: list[tuple[int, tuple[str, ...], str]] = []
-        self._sizes = iter((*task.sizes, -1))
-        self._next = next(self._sizes)
 
     def read(self, rows: Iterator[tuple[int, object, object, object, object]]) -> Span | None:
-        task, links, findings, add = self._task, self._links, self._findings, self._tree.add
-        take, prev, set_back = self._quiet.take, None, False
+        task, links, findings = self._task, self._links, self._findings
+        prev, set_back = None, False
+        leaves: list[bytes] = []
+        times: list[str] = []
+        sizes = iter((*task.sizes, -1))
+        next_size = next(sizes)
         for seq, body, stored, salt, data in rows:
             if prev is None:
                 prev, set_back = _before(body)
                 links.head = Head(task.first - 1, bytes.fromhex(prev))
             fields = links.entry(body, seq=seq, stored=stored)
             check_payload(findings, seq, fields, salt, data, self._erased)
-            take(seq, fields)
-            add(links.head.hash)
-            if self._tree.size == self._next:
-                self._tell()
+            self._quiet.take(seq, fields)
+            leaves.append(links.head.hash)
+            if len(leaves) == next_size:
+                times.append(links.last or "")
+                next_size = next(sizes)
         if prev is None or findings.count or links.head.seq != task.end - 1 or not self._quiet.end():
             return None
-        self._next = self._tree.size
-        self._tell()
         assert links.first is not None and links.last is not None  # else there is a finding
+        sized = zip((*task.sizes, len(leaves)), (*times, links.last), strict=True)
+        levels = tree_levels(leaves)
         return Span(
             first=task.first,
             end=task.end,
@@ -140,15 +141,28 @@ class _Reading:
             begins=links.first,
             ends=links.last,
             set_back=set_back,
-            trees=tuple(self._trees),
+            trees=tuple((size, tuple(peaks_at(levels, size)), time) for size, time in sized),
             loose=tuple(self._quiet.loose),
             quiet=frozenset(self._quiet.ids),
         )
 
-    def _tell(self) -> None:
-        peaks = tuple(peak.hex() for peak in self._tree.peaks)
-        self._trees.append((self._next, peaks, self._links.last or ""))
-        self._next = next(self._sizes, -1)
+
+def tree_levels(leaves: list[bytes]) -> list[list[bytes]]:
+    """The roots of all complete subtrees over the leaves: of one leaf each, of two, of four, and so on."""
+    levels = [leaves]
+    while len(levels[-1]) > 1:
+        below = iter(levels[-1])
+        levels.append([node(left, right) for left, right in zip(below, below, strict=False)])
+    return levels
+
+
+def peaks_at(levels: list[list[bytes]], size: int) -> Iterator[str]:
+    """The frontier of the tree over the first `size` leaves, in hex."""
+    start = 0
+    for level in reversed(range(size.bit_length())):
+        if size >> level & 1:
+            yield levels[level][start >> level].hex()
+            start += 1 << level
 
 
 def _before(body: object) -> tuple[str, bool]:

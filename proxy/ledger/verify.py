@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -18,7 +20,7 @@ from proxy.ledger.anchors import Place, Roots, judge, shelves
 from proxy.ledger.files import beside, schema_problems
 from proxy.ledger.keyline import KeyLine
 from proxy.ledger.opening import first_key
-from proxy.ledger.read import BROKEN, Source, cannot_open, head, snapshot
+from proxy.ledger.read import BROKEN, Source, cannot_open, connect, head, snapshot
 from proxy.ledger.report import Report
 from proxy.ledger.reviews import Reviews
 from proxy.ledger.seal import kept, unseal
@@ -179,14 +181,41 @@ def _ledger(path: Path, check: Check, links: Links) -> Report:
 
 
 def _walk(connection: sqlite3.Connection, source: Source, end: Head, check: Check, links: Links) -> None:
-    walk = Walk(connection, end, links, check.roots, check.latest, check.progress, check.reviews, check.line)
+    """All entries, and meanwhile the pages that they lie in."""
+    found = Findings()
+    with ThreadPoolExecutor(1) as apart:
+        looked = apart.submit(_pages, source, found)
+        try:
+            _entries(connection, source, end, check, links)
+        finally:
+            looked.result()
+            for finding in found.kept:
+                check.findings.add(*finding)
+
+
+def _entries(connection: sqlite3.Connection, source: Source, end: Head, check: Check, links: Links) -> None:
+    def begun() -> Walk:
+        return Walk(
+            connection, end, links, check.roots, check.latest, check.progress, check.reviews, check.line
+        )
+
     if end.seq + 1 < check.cores.least:
+        walk = begun()
         walk.entries()
     else:
         with check.cores.readers(source) as read_all:
+            walk = begun()  # which reads already, while the processes start
             walk.spans(read_all, check.cores.run)
     walk.orphans()
     check.pruned = walk.pruned
+
+
+def _pages(source: Source, findings: Findings) -> None:
+    """What SQLite itself says of its pages."""
+    with closing(connect(source)) as connection:
+        for (problem,) in connection.execute("PRAGMA integrity_check(10)"):
+            if problem != "ok":
+                findings.add(None, "sqlite", f"SQLite finds its own pages wrong: {problem}")
 
 
 def _database(path: Path, connection: sqlite3.Connection, findings: Findings, *, whole: bool) -> None:
@@ -194,9 +223,6 @@ def _database(path: Path, connection: sqlite3.Connection, findings: Findings, *,
         if code == "newer":
             raise fail(f"'{path}': {what}", fix="verify it with the Sluice that has made it")
         findings.add(None, code, what)
-    for (problem,) in connection.execute("PRAGMA integrity_check(10)"):
-        if problem != "ok":
-            findings.add(None, "sqlite", f"SQLite finds its own pages wrong: {problem}")
     pages, size = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
     log = beside(path, "-wal")
     if whole and not (log.exists() and log.stat().st_size) and path.stat().st_size != pages * size:

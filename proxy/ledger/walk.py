@@ -93,6 +93,10 @@ class Walk:
                 self._progress(span.end, self._end + 1)
             else:
                 self.entries(task.first - 1, task.end - 1)
+                if self.links.head.seq != task.end - 1:
+                    # A hole: whoever has made it may have made it longer than all runs could cross.
+                    self.entries(task.end - 1)
+                    return
 
     def orphans(self) -> None:
         """What lies beside entries that are not there; at the end."""

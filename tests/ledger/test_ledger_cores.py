@@ -14,7 +14,7 @@ from ledgers import NOW, Clock, completed, decided, fill, held, put_back, review
 from proxy.chain import Findings
 from proxy.ledger import Draft
 from proxy.ledger.quiet import Quiet
-from proxy.ledger.span import Span, Task
+from proxy.ledger.span import Span, Task, peaks_at, tree_levels
 from proxy.ledger.sqlite import SqliteLedger
 from proxy.ledger.story import Story
 from proxy.ledger.verify import verify
@@ -164,6 +164,19 @@ def test_a_tree_grows_by_another_as_by_its_leaves(start: int, level: int, count:
     tree.join(part)
 
     assert (tree.size, tree.peaks) == (one_by_one.size, one_by_one.peaks)
+
+
+@given(st.integers(1, 70), st.data())
+def test_the_trees_over_the_beginnings_of_a_run_are_those_that_grow_by_a_leaf(
+    count: int, data: st.DataObject
+) -> None:
+    size = data.draw(st.integers(1, count))
+    leaves = [at.to_bytes(32) for at in range(count)]
+    tree = Tree()
+    for leaf in leaves[:size]:
+        tree.add(leaf)
+
+    assert list(peaks_at(tree_levels(leaves), size)) == [peak.hex() for peak in tree.peaks]
 
 
 def test_a_tree_is_joined_only_where_its_subtrees_begin() -> None:

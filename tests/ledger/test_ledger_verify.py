@@ -17,6 +17,7 @@ from ledgers import NOW, Clock, checked, codes, decided, fill, held, put_back, s
 from proxy import chain
 from proxy.errors import Exit, SluiceError
 from proxy.ledger.export import export_to
+from proxy.ledger.files import TABLES
 from proxy.ledger.read import Filter
 from proxy.ledger.sqlite import SqliteLedger
 
@@ -212,6 +213,83 @@ ATTACKS: dict[str, tuple[Harm, str]] = {
     "a second genesis": (append("genesis"), "genesis"),
     "a kind of an export": (forged_kind, "kind"),
 }
+
+
+def rebuilt(encoding: str = "UTF-8", change: Callable[[str], str] = lambda text: text) -> Harm:
+    """The same rows in a database that was made in another way, which takes the place of the first."""
+
+    def harm(connection: sqlite3.Connection) -> None:
+        (path,) = (row[2] for row in connection.execute("PRAGMA database_list") if row[1] == "main")
+        new = sqlite3.connect(f"{path}.forged", isolation_level=None)
+        new.execute(f"PRAGMA encoding='{encoding}'")
+        for pragma in ("application_id", "user_version"):
+            new.execute(f"PRAGMA {pragma}={connection.execute(f'PRAGMA {pragma}').fetchone()[0]}")
+        tables = [text for text in TABLES if "TABLE" in text]
+        for text in tables:
+            new.execute(change(text))
+        for table in ("entry", "payload", "head"):
+            for row in connection.execute(f"SELECT * FROM {table}"):
+                new.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", row)
+        for text in TABLES:
+            if text not in tables:
+                new.execute(text)
+        new.execute("PRAGMA journal_mode=WAL")
+        new.close()
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        Path(path).write_bytes(Path(f"{path}.forged").read_bytes())
+
+    return harm
+
+
+REBUILT: dict[str, tuple[Harm, str]] = {
+    "text in UTF-16": (rebuilt("UTF-16le"), "encoding"),
+    "no rowids": (rebuilt(change=lambda text: text.replace("STRICT", "STRICT, WITHOUT ROWID")), "schema"),
+    "numbers that count by themselves": (
+        rebuilt(
+            change=lambda text: text.replace(
+                "seq INTEGER PRIMARY KEY CHECK (seq >= 0)",
+                "seq INTEGER PRIMARY KEY AUTOINCREMENT CHECK (seq >= 0)",
+            )
+        ),
+        "schema",
+    ),
+    "the last of all numbers": (sql(f"INSERT INTO entry VALUES ({2**63 - 1}, x'7b7d', zeroblob(32))"), "seq"),
+    "a salt that is longer, and data that is shorter": (
+        sql(
+            "UPDATE payload SET salt = CAST(salt || substr(data, 1, 1) AS BLOB), data = substr(data, 2) "
+            "WHERE seq = (SELECT min(seq) FROM payload WHERE length(data) > 1)"
+        ),
+        "payload",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REBUILT)
+def test_a_database_that_was_made_in_another_way_is_found(path: Path, name: str) -> None:
+    harm, code = REBUILT[name]
+    connection = tamper(path)
+    harm(connection)
+    if code in ("encoding", "schema"):
+        connection.close()
+        for suffix in ("-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+    else:
+        put_back(connection)
+    report = checked(path)
+    assert code in codes(report), report.findings
+
+
+def test_a_table_of_another_file_is_not_looked_at(path: Path) -> None:
+    """What is attached belongs to a connection, not to the file: nothing of it can be in the way."""
+    other = sqlite3.connect(path.with_name("other.db"))
+    other.execute("CREATE TABLE entry (seq, body, hash)")
+    other.execute("INSERT INTO entry VALUES (0, x'00', x'00')")
+    other.commit()
+    other.close()
+    connection = sqlite3.connect(path)
+    connection.execute(f"ATTACH '{path.with_name('other.db')}' AS shadow")
+    assert checked(path).ok
+    connection.close()
 
 
 @pytest.mark.parametrize("name", ATTACKS)
