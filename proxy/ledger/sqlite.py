@@ -154,11 +154,7 @@ class SqliteLedger:
         return ticket
 
     def note(self, draft: Draft) -> None:
-        """
-        See `Ledger.note`.
-
-        While the disk fails so many are kept, until it can be written again.
-        """
+        """See `Ledger.note`. While the disk fails so many are kept, until it can be written again."""
         broken = self.trouble and not self._reserve.given
         self._missed += bool(broken)
         if self._closing or self._ended or (broken and len(self._waiting) >= ENTRIES):
