@@ -193,9 +193,9 @@ class Holding:
                 nothing = Outcome(Happened.FAILED, why=f"{_TORN_DOWN}: nothing was sent")
                 admission.concluded(self.id, self._written, nothing)
             admission.recorded(self.id, Word.ABANDONED)
-        elif not self._turn.done():
-            self.leave(_TORN_DOWN)  # admission writes down how it ends
-        elif self._turn.result().settled:
+            return
+        self.leave(_TORN_DOWN)  # admission writes down how it ends, unless it does at once
+        if self._turn.result().settled:
             self._note(self._turn.result(), decision_of(self._turn.result(), _TORN_DOWN))
 
     def _failed(self) -> Decision:

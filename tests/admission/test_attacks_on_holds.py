@@ -96,8 +96,7 @@ async def test_an_approval_does_not_outlive_the_budget_that_it_was_given_under(h
     with pytest.raises(SluiceError):
         await approve(h, hold, BOB)
     again = await attempt(h, asked)
-    for _ in range(20):
-        await asyncio.sleep(0)
+    await asyncio.wait([again.waiting], timeout=0.2)
     if again.waiting.done():
         decision = again.waiting.result()
         assert not decision.word.opens, f"released by {decision.reviewers}"
@@ -166,8 +165,7 @@ async def test_nobody_can_say_who_asks_so_nobody_can_come_back(hall: Any) -> Non
     (hold,) = await pending(h, 1)
     await approve(h, hold)
     other = await attempt(h, unknown)
-    for _ in range(10):
-        await asyncio.sleep(0)
+    await asyncio.wait([other.waiting], timeout=0.2)
     assert not other.waiting.done()
     await other.leave()
 
@@ -264,6 +262,19 @@ async def test_an_opening_that_was_not_written_lets_nothing_leave(hall: Any) -> 
     assert not (await one.ends()).word.opens
     await asyncio.wait([answer], timeout=5)
     assert answer.exception() is not None
+
+
+async def test_what_ends_by_being_torn_down_is_written_down_once(hall: Any) -> None:
+    h = await hall(DEFERRED)
+    approvals = h.admission.approvals = Approvals(time.time, Limits(holds=0))
+    approvals.watch(h.admission._on_hold)
+    one = await attempt(h)
+    hold = await h.pending()
+    await torn_down(one)
+    assert approvals.get(hold.id).state is State.CUT_OFF
+    (decided,) = await h.entries("decided")
+    assert (decided["decision"], decided["hold"]) == ("unavailable", hold.id)
+    assert h.admission._recorded == {}
 
 
 async def test_many_are_answered_at_once_and_each_answer_arrives(hall: Any) -> None:
