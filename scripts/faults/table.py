@@ -158,15 +158,18 @@ The table of `proxy/hold.py` is the whole machine of a hold. The suite reads it 
 brings about each event, and has something go wrong: in the state, in the transition, and after it. A
 state or event that is added is tested by being there; one that the suite cannot bring about fails it.
 
-Nothing is simulated but the clock and several reviewers under one account. Gates are processes of their
-own (`sluice up`), agents speak HTTP/1.1, HTTP/1.1 in TLS and HTTP/2 over real sockets, and come again on
-new connections; reviewers use the control socket. Upstream counts each request once it has read the whole
-of it, and looks at this very moment whether an approval is in the ledger's file. When a batch is over,
-its gate is started once more, and what was done, what was seen and what is written are compared:
+Gates are processes of their own (`sluice up`), agents speak HTTP/1.1, HTTP/1.1 in TLS and HTTP/2 over real
+sockets, and come again on new connections; reviewers use the control socket. Two things are staged, by
+the suite's own start of the gate and not by the product: a clock that jumps, and several people under one
+account. Half of the gates that are killed or stopped are the product and nothing else. A full disk is a
+limit of zero on the size of files (RLIMIT_FSIZE), a locked ledger is another program's transaction.
+Upstream counts each request once it has read the whole of it, and looks at this very moment whether
+an approval is in the ledger's file. When a batch is over, its gate is started once more, some agents
+come with what they had asked for before, and what was done, what was seen and what is written are compared:
 
 - **Ghost executions**: a request reached upstream without an approval on disk before it, without as many
-  people as its rule wants, after a person had denied it, or for an agent that had hung up before the
-  last approval was sent.
+  people as its rule wants, after a person had denied it, for an agent that had hung up before the last
+  approval was sent, with an earlier attempt's bytes, or by an approval from before a restart.
 - **Double sends**: more requests reached upstream than holds were approved.
 - **Lies**: an agent or a reviewer was told something else than what was done or is written: a denial that
   nobody gave, silence before the time was over, "send it again" of what had been sent, an answer
