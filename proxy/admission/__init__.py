@@ -106,6 +106,7 @@ class Admission:
         self.granting.policy_changed(policy)
         self.present: Callable[[], tuple[Reviewer, ...]] = tuple
         self._recorded: dict[str, asyncio.Future[Word]] = {}
+        self._answers: dict[str, list[asyncio.Future[int]]] = {}
         approvals.watch(self._on_hold)
 
     # -- the gate's side -----------------------------------------------------------
@@ -178,6 +179,7 @@ class Admission:
             ticket = self.ledger.queue(records.reviewed(hold, review), patient=True)
             # Nobody's answer may count that is not on disk, whether or not its reviewer still waits.
             ticket.add_done_callback(lambda done: self._written(hold.id, done))
+            self._answers.setdefault(hold.id, []).append(ticket)
             ended = self.approvals.review(hold.id, review)
             if ended.state is State.DENIED:
                 self.granting.denied(hold, reviewer.name)
@@ -347,6 +349,15 @@ class Admission:
         if ticket.cancelled() or ticket.exception() is not None:
             self.approvals.cut(id, CANNOT_WRITE)
 
+    def answers_lost(self, id: str) -> bool:
+        """
+        Whether an answer to this hold could not be written: then a release may not be written either.
+
+        Answers that are not on disk yet come before it there, and if they fail, so does it.
+        """
+        answers = self._answers.get(id, ())
+        return any(one.done() and (one.cancelled() or one.exception() is not None) for one in answers)
+
     async def refused(self, decision: Decision, draft: Draft) -> Decision:
         """A refusal is enforced whether or not it can be written; it is written if it can."""
         self.counts.refused += 1
@@ -416,6 +427,7 @@ class Admission:
     def recorded(self, id: str, word: Word) -> None:
         """Tell whoever answered this hold how it ended, now that it is on disk."""
         self.recall.decided(id, word)
+        self._answers.pop(id, None)
         recorded = self._recorded.pop(id, None)
         if recorded is None or recorded.done():
             return

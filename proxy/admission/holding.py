@@ -142,7 +142,7 @@ class Holding:
         decision = decision_of(hold, self.left)
         # What settles a hold in the ledger names one that was opened there.
         written = await self._was_written()
-        if not written and decision.word.opens:
+        if decision.word.opens and (not written or admission.answers_lost(self.id)):
             decision = unwritten(decision)
         decision = admission.budgeting.allows(hold.verdict, decision)  # from here on nothing waits
         sends = hold.sends(request)

@@ -264,6 +264,27 @@ async def test_an_opening_that_was_not_written_lets_nothing_leave(hall: Any) -> 
     assert answer.exception() is not None
 
 
+async def test_an_answer_that_got_lost_lets_nothing_leave_though_the_disk_is_well_again(hall: Any) -> None:
+    h = await hall()
+    one = await attempt(h)
+    hold = await h.pending()
+    await h.entries()
+    queue = h.ledger.queue
+
+    def lost(draft: Draft, **how: bool) -> asyncio.Future[int]:
+        ticket: asyncio.Future[int] = queue(draft, **how)
+        if draft.kind == "reviewed":
+            ticket = asyncio.get_running_loop().create_future()
+            ticket.set_exception(UnavailableError())
+        return ticket
+
+    h.ledger.queue = lost
+    answer = asyncio.create_task(approve(h, hold))
+    assert (await one.ends()).word is Word.UNAVAILABLE
+    await asyncio.wait([answer], timeout=5)
+    assert "nothing was sent" in str(answer.exception())
+
+
 async def test_what_ends_by_being_torn_down_is_written_down_once(hall: Any) -> None:
     h = await hall(DEFERRED)
     approvals = h.admission.approvals = Approvals(time.time, Limits(holds=0))

@@ -428,7 +428,7 @@ class World:
             self.loop.now = max(self.loop.now, self.loop.until())
             self.settle()
         assert self.admission.approvals.open_holds == ()
-        assert self.admission._recorded == {}
+        assert self.admission._recorded == {} == self.admission._answers
         assert all(one.task.done() for one in self.connections)
         for one in self.connections:
             if not one.task.cancelled():
