@@ -54,7 +54,7 @@ class Run:
         self.scene, self._asked, self._tasks = scene, [], []
         await self.ask()
         self.journal.attempts[-1].revived = True
-        await scene.board.hears(self.case.mark, 1, SHOWN)
+        await self._heard(1)
 
     async def _live(self) -> None:
         case = self.case
@@ -81,7 +81,7 @@ class Run:
             await self._asked[-1].leave(Fault.FIN)
         if case.again and self._asked[-1].over and not self.scene.ending.is_set():
             await self.ask()
-            await self.scene.board.hears(case.mark, len(self._asked), _UNSURE)
+            await self._heard(len(self._asked))
 
     async def _begin(self) -> bool:
         await self.ask()
@@ -90,6 +90,15 @@ class Run:
             await self.ask()
             placed &= await self.scene.board.hears(self.case.mark, 2, SHOWN)
         return placed
+
+    async def _heard(self, attempts: int) -> None:
+        """Wait until the last attempt waits at the gate, or has its answer already."""
+        hearing = asyncio.create_task(self.scene.board.hears(self.case.mark, attempts, SHOWN))
+        answered = asyncio.create_task(self._asked[-1].answered(SHOWN))
+        await asyncio.wait({hearing, answered}, return_when=asyncio.FIRST_COMPLETED)
+        hearing.cancel()
+        answered.cancel()
+        await asyncio.wait({hearing, answered})
 
     async def _go_on(self) -> None:
         state = self.case.way.target
