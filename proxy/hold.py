@@ -311,6 +311,8 @@ def key_for(id: str, verdict: Verdict, request: Request) -> tuple[Header, ...]:
     None where the agent sent its own: that one may already be known upstream.
     """
     names = [name.encode() for name in verdict.idempotency if not request.header(name.lower().encode())]
+    if not names:
+        return ()
     key = hashlib.sha256(b"sluice.idempotency.v1\0" + id.encode()).hexdigest()[:32]
     return tuple((name, b"sluice-" + key.encode()) for name in names)
 

@@ -173,7 +173,9 @@ class Admission:
         hold = self.approvals.find(prefix)
         if approves:
             hold = self.budgeting.again(hold)
-        review = Review(reviewer, approves, reason, seen or hold.digest, self.clock(), proof)
+        review = Review(
+            reviewer, approves, reason, hold.digest if seen is None else seen, self.clock(), proof
+        )
         hold.reviewed(review)  # raises here, before anything is written, where it does not count
         try:
             ticket = self.ledger.queue(records.reviewed(hold, review), patient=True)

@@ -78,7 +78,8 @@ class Granting:
         hold, verdict, found = self._offered(prefix, fields)
         if rule is not None and rule != found.text:
             raise fail("that is not the rule that you saw", fix="look at it again", exit=Exit.NO)
-        review = Review(reviewer, True, reason, seen or hold.digest, self._admission.clock())
+        digest_seen = hold.digest if seen is None else seen
+        review = Review(reviewer, True, reason, digest_seen, self._admission.clock())
         if unmet(verdict.demands, (review,), hold.agent):
             raise not_offered("you alone could not release it")
         self._grants.check_room()

@@ -103,6 +103,16 @@ async def test_an_approval_does_not_outlive_the_budget_that_it_was_given_under(h
     await again.leave()
 
 
+async def test_no_digest_at_all_is_not_the_digest_of_this_request(hall: Any) -> None:
+    h = await hall()
+    one = await attempt(h)
+    hold = await h.pending()
+    for seen in (b"", b"x", hold.digest[:-1], hold.digest + b"x"):
+        with pytest.raises(SluiceError, match="not for the request that you saw"):
+            await h.admission.review(hold.id, ADA, approves=True, reason="", seen=seen)
+    await one.leave()
+
+
 async def test_the_deferred_may_not_be_more_than_so_many(hall: Any) -> None:
     approvals = Approvals(time.time, Limits(holds=3))
     h = await hall(DEFERRED)
