@@ -33,6 +33,8 @@ class Granting:
     def __init__(self, admission: Admission, grants: Grants) -> None:
         self._admission = admission
         self._grants = grants
+        self._denied: list[tuple[Hold, str]] = []  # while a grant is on its way to the disk
+        self._coming = 0
 
     # -- giving ------------------------------------------------------------------------
 
@@ -101,12 +103,26 @@ class Granting:
             uses=limits.uses,
             until=round(self._admission.clock() + limits.seconds, 6),
         )
-        await self._write(
-            [records.granted(grant)], f"hold {hold.id[:6]} is approved, its like is not granted"
-        )
+        await self._written(grant)
         self._grants.open(grant)
+        for hold, by in self._denied:
+            self._end_covering(hold, by)
+        if not self._coming:
+            self._denied = []
         self.policy_changed(self._admission.policy)  # it may have, while the disk was waited for
         return ended
+
+    async def _written(self, grant: Grant) -> None:
+        """A grant is on disk; what is denied meanwhile is remembered until it can be ended by it."""
+        if not self._coming:
+            self._denied = []  # of one that could not be written
+        self._coming += 1
+        try:
+            await self._write(
+                [records.granted(grant)], f"hold {grant.hold[:6]} is approved, its like is not granted"
+            )
+        finally:
+            self._coming -= 1
 
     async def _write(self, drafts: Iterable[Draft], otherwise: str) -> None:
         try:
@@ -148,6 +164,11 @@ class Granting:
 
     def denied(self, hold: Hold, by: str) -> None:
         """A person has denied this: what would have let it go ends. A later no outweighs an earlier yes."""
+        if self._coming:
+            self._denied.append((hold, by))
+        self._end_covering(hold, by)
+
+    def _end_covering(self, hold: Hold, by: str) -> None:
         if not self._grants:
             return
         action = decode(hold.action.request, self._admission.facts)

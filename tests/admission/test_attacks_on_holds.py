@@ -17,7 +17,7 @@ from proxy.ledger import Draft, UnavailableError
 from proxy.ledger.verify import verify
 
 from .conftest import POLICY, policy, request
-from .test_waiting import ADA, BOB, DEFERRED, Attempt, approve, attempt
+from .test_waiting import ADA, BOB, DEFERRED, Attempt, approve, attempt, deny
 
 DONE = Outcome(Happened.COMPLETED, 200)
 LOST = Outcome(Happened.FAILED, why="nobody listens")
@@ -258,6 +258,28 @@ async def test_what_a_grant_let_go_and_is_torn_down_was_not_sent(hall: Any) -> N
     await torn_down(second)
     disk.answer()
     assert [one["id"] for one in await h.entries("failed")] == [second.hearing._id]
+
+
+async def test_a_no_that_comes_while_a_grant_is_written_ends_it(hall: Any) -> None:
+    from proxy.grant import Limits as GrantLimits
+
+    h = await hall()
+    first = await attempt(h, request(body=b"amount=5&note=a"))
+    hold = await h.pending()
+    disk = SlowDisk(h, "granted")
+    like = h.admission.granting.grant(hold.id, ADA, reason="", seen=hold.digest, limits=GrantLimits(60, 3))
+    granting = asyncio.create_task(like)
+    await disk.reached()
+    await first.ends()
+    second = await attempt(h, request(body=b"amount=5&note=b"))
+    await deny(h, await h.pending(), "enough")
+    await second.ends()
+    disk.answer()
+    await granting
+    assert h.admission.granting.standing == ()
+    third = await attempt(h, request(body=b"amount=5&note=c"))
+    await h.pending()
+    await third.leave()
 
 
 async def test_an_opening_that_was_not_written_lets_nothing_leave(hall: Any) -> None:
