@@ -156,7 +156,7 @@ class Decision:
             (b"x-should-retry", b"true" if retry else b"false"),
             (b"sluice-decision", str(self.word).encode()),
             # Beside the body, because not every SDK shows that.
-            (b"sluice-detail", _in_a_header(self.detail or title)),
+            (b"sluice-detail", _in_a_header(self.detail) or _in_a_header(title)),
             (b"link", b'<http://%s/>; rel="help"' % OWN_NAME.encode()),
         )
         if hold:
