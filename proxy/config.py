@@ -40,6 +40,7 @@ class Config:
     hold_memory: int = 256 * 1024 * 1024
     reload: str = "ask"
     strict: bool = False
+    record_reads: str = "each"
     review_group: str | None = None
     witnesses: tuple[str, ...] = ()
     max_unanchored: float = 300.0

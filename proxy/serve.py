@@ -140,6 +140,7 @@ async def running(config: Config) -> AsyncIterator[Running]:
         _say_what_was_left(recovered)
         before = await asyncio.to_thread(known, config.ledger, time.time())
         admission = _admission(config, policy, ledger, before)
+        stack.push_async_callback(admission.counting.close)
         gate = Gate(_gate_config(config), admission)
         url = _url(await gate.start())
         stack.push_async_callback(gate.stop)
@@ -188,7 +189,7 @@ def _admission(config: Config, policy: Policy, ledger: Ledger, before: Known) ->
         facts=Facts(before.seen, secret_key(config.state, CREDENTIALS), models()),
         clock=time.time,
         new_id=Ids(),
-        rules=Rules(config.shadow, config.strict, config.body_limit),
+        rules=Rules(config.shadow, config.strict, config.body_limit, config.record_reads == "counts"),
         released=before.seen.add,
         budgets=before.budgets,
         grants=before.grants,
@@ -247,6 +248,8 @@ def _say_what_was_left(recovered: Recovered) -> None:
         )
     if not recovered.clean and not recovered.new:
         log.warning("the last run did not stop in order: entries that were queued then may be lost")
+    if recovered.uncounted:
+        log.warning("reads that it let through since %s may not be counted", recovered.uncounted)
 
 
 async def _watch_policy(stack: AsyncExitStack, config: Config, board: Board) -> None:
@@ -304,6 +307,7 @@ def _started(config: Config, policy: str) -> dict[str, object]:
         "listen": f"{config.host}:{config.port}",
         "shadow": config.shadow,
         "strict": config.strict,
+        "record_reads": config.record_reads,
         "resolve": [str(one) for one in config.resolve],
         "upstream_ca": None if config.upstream_ca is None else str(config.upstream_ca),
         "python": sys.version.split()[0],

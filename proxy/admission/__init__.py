@@ -20,6 +20,7 @@ from proxy import about, records
 from proxy.about import Standing, Terms
 from proxy.action import Action, Request
 from proxy.admission.budgeting import Budgeting
+from proxy.admission.counting import Counting
 from proxy.admission.granting import Granting
 from proxy.admission.hearing import Hearing
 from proxy.admission.holding import CANNOT_WRITE, decision_of, say, unwritten
@@ -56,11 +57,15 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How this gate admits: `shadow` lets everything flow, `strict` waits for every entry."""
+    """
+    How this gate admits: `shadow` lets everything flow, `strict` waits for every entry, `counts`
+    writes allowed reads down as numbers.
+    """
 
     shadow: bool = False
     strict: bool = False
     body_limit: int = 10 * 1024 * 1024
+    counts: bool = False
 
 
 class Admission:
@@ -101,6 +106,7 @@ class Admission:
         self.paused: set[str] = set()
         self.closing = False
         self.recall = Recall(clock, past)
+        self.counting = Counting(self)
         self.budgeting = Budgeting(self, Budgets() if budgets is None else budgets)
         self.granting = Granting(self, Grants() if grants is None else grants)
         self.granting.policy_changed(policy)

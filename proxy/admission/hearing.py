@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from proxy import records
 from proxy.action import Action, Request, digest
+from proxy.admission.counting import Key
 from proxy.admission.holding import Holding, denied_again, say
 from proxy.decision import By, Decision, Happened, Outcome, Word
 from proxy.decode import decode
@@ -37,6 +38,7 @@ class Hearing:
         self._holding: Holding | None = None
         self._asked = b""
         self._left = ""
+        self._counted: Key | None = None
         self._concluded = False
         self.decision: Decision | None = None
         self.keepalive: Keepalive | None = None
@@ -82,6 +84,9 @@ class Hearing:
         if self._concluded or self.decision is None or not self.decision.word.opens:
             return
         self._concluded = True
+        if self._counted is not None:
+            self._admission.counting.concluded(self._counted, outcome)
+            return
         self._admission.concluded(self._id, self.decision, outcome)
         if self._asked:
             self._admission.recall.concluded(self._asked, self._id, outcome)
@@ -189,7 +194,10 @@ class Hearing:
         return decision
 
     async def _open(self, verdict: Verdict, word: Word) -> Decision:
-        return await self._opened(_by_rule(word, verdict), verdict, wait=False)
+        decision = _by_rule(word, verdict)
+        if word is Word.ALLOWED:
+            self._counted = self._admission.counting.take(self._action, verdict)
+        return decision if self._counted else await self._opened(decision, verdict, wait=False)
 
     async def _opened(self, decision: Decision, verdict: Verdict, *, wait: bool) -> Decision:
         try:

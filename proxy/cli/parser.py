@@ -144,6 +144,12 @@ def _gate_limits(parser: argparse.ArgumentParser) -> None:
         default="fast",
         help="allowed requests wait for the disk too (strict)",
     )
+    add(
+        "--record-reads",
+        choices=("each", "counts"),
+        default="each",
+        help="an entry for each allowed read, or once a minute how many there were (counts)",
+    )
 
 
 def _running(verbs: Verbs) -> None:
@@ -324,6 +330,7 @@ def folder(arguments: argparse.Namespace) -> Path:
 
 def config(arguments: argparse.Namespace, policy: Callable[[list[Path]], tuple[Path, ...]]) -> Config:
     """The flags of `up` and `run` as a Config; `policy` finds the files where none are named."""
+    _check_record(arguments)
     host, port = arguments.listen
     state = folder(arguments)
     return Config(
@@ -340,11 +347,21 @@ def config(arguments: argparse.Namespace, policy: Callable[[list[Path]], tuple[P
         hold_memory=arguments.hold_memory,
         reload=arguments.reload,
         strict=arguments.record == "strict",
+        record_reads=arguments.record_reads,
         review_group=arguments.review_group,
         witnesses=tuple(arguments.witness),
         max_unanchored=arguments.max_unanchored,
         keep_payloads=arguments.keep_payloads,
     )
+
+
+def _check_record(arguments: argparse.Namespace) -> None:
+    if arguments.record == "strict" and arguments.record_reads == "counts":
+        raise fail(
+            "--record strict and --record-reads counts exclude each other",
+            "with strict every request waits until its entry is on disk, and a counted one has none",
+            "leave one of them out",
+        )
 
 
 def _size(text: str) -> int:

@@ -66,6 +66,11 @@ class Ledger(Protocol):
         ...
 
     @property
+    def takes(self) -> bool:
+        """Whether an entry that is queued now would be taken; for what is let through and only counted."""
+        ...
+
+    @property
     def head(self) -> tuple[int, bytes]:
         """Sequence number and hash of the last entry on disk."""
         ...

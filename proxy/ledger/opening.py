@@ -59,13 +59,15 @@ class Recovered:
 
     `cut_off` names the holds that were open, `unfinished` the requests that had been let
     through and have no outcome. `clean` is False where the run before did not stop in order:
-    entries that were queued then may be lost. `new` says that the ledger was made just now.
+    entries that were queued then may be lost. `uncounted` is since when reads that it only counted
+    may be missing from the counts, empty where none can be. `new` says that the ledger was made just now.
     """
 
     cut_off: tuple[str, ...] = ()
     unfinished: tuple[str, ...] = ()
     clean: bool = True
     new: bool = False
+    uncounted: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,8 @@ def prepare(path: Path, key: Path, now: int) -> Ready:
             signer = _signer(connection, path, key)
             sealed = _check_seal(connection, path, signer)
             story = _unsettled(connection)
-            recovered = Recovered(tuple(story.holds), tuple(story.running), clean, new)
+            lost = "" if clean else _uncounted(connection)
+            recovered = Recovered(tuple(story.holds), tuple(story.running), clean, new, lost)
             return Ready(signer, sealed, head(connection), time, tuple(story.settlement()), recovered)
     except sqlite3.Error as error:
         raise fail(
@@ -161,7 +164,23 @@ def first_fields(connection: sqlite3.Connection) -> Fields:
 
 def _upgraded(connection: sqlite3.Connection) -> Fields:
     at = latest(connection, "upgraded")
-    return next((fields for _, fields in entries(connection, after=at - 1, last=at)), {}) if at > 0 else {}
+    return _entry(connection, at) if at > 0 else {}
+
+
+def _entry(connection: sqlite3.Connection, at: int) -> Fields:
+    return next((fields for _, fields in entries(connection, after=at - 1, last=at)), {})
+
+
+def _uncounted(connection: sqlite3.Connection) -> str:
+    """Until when the run before has written its counts, or when it began; empty where it kept none."""
+    at = latest(connection, "started")
+    started = _entry(connection, at) if at > 0 else {}
+    if started.get("record_reads") != "counts":
+        return ""
+    until = started.get("time")
+    for _, fields in entries(connection, Filter(kinds=frozenset({"counted"})), after=at):
+        until = fields.get("until")
+    return until if type(until) is str else ""
 
 
 def _signer(connection: sqlite3.Connection, path: Path, file: Path) -> Signer:

@@ -124,6 +124,15 @@ class SqliteLedger:
         return ledger, ready.recovered
 
     @property
+    def takes(self) -> bool:
+        """See `Ledger.takes`."""
+        try:
+            self._refuse_if_unavailable(patient=False)
+        except UnavailableError:
+            return False
+        return True
+
+    @property
     def head(self) -> tuple[int, bytes]:
         """Sequence number and hash of the last entry on disk."""
         return self._head
@@ -212,7 +221,9 @@ class SqliteLedger:
             # that was once wrong would keep every later entry at its time.
             drafts.insert(0, Draft("clock", {"before": chain.stamp(self._time)}))
             self._time = now
-        drafts.append(Draft("started", {**started, "clean": ready.recovered.clean}))
+        found = ready.recovered
+        uncounted = {"uncounted": found.uncounted} if found.uncounted else {}
+        drafts.append(Draft("started", {**started, "clean": found.clean, **uncounted}))
         try:
             await self._connect()
             for at in range(0, len(drafts), GROUP):
