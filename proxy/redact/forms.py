@@ -158,10 +158,18 @@ class _Level:
     secret: bool
     key: str | None = None
     secret_key: bool = False
+    named: bool = False
+
+
+# {"name": "password", "value": "…"}: a value whose name stands beside it.
+_NAMES: Final = frozenset({"name", "key", "parameterkey", "field", "variable", "header", "option_name"})
+_VALUES: Final = frozenset({"value", "parametervalue", "val", "option_value"})
+_MAY_BE_NAMED: Final = re.compile(r'"(?:parameter|option_)?val', re.IGNORECASE)
 
 
 def as_json(text: str, found: Found) -> str:
     """JSON, or what looks like it, without its secrets."""
+    named = _named_secret(text) if _MAY_BE_NAMED.search(text) else frozenset()
     levels = [_Level(False, (), False)]
     shown: list[str] = []
     for match in _TOKEN.finditer(text):
@@ -170,6 +178,7 @@ def as_json(text: str, found: Found) -> str:
             if len(levels) > DEPTH:
                 return "".join(shown) + "… nested too deeply to be shown"
             levels.append(_below(level, piece == "{"))
+            levels[-1].named = match.start() in named
         elif piece in ("}", "]"):
             del levels[max(len(levels) - 1, 1) :]
             levels[-1].key = None
@@ -179,6 +188,33 @@ def as_json(text: str, found: Found) -> str:
             piece = _json_value(piece, level, found)
         shown.append(piece)
     return "".join(shown)
+
+
+def _named_secret(text: str) -> frozenset[int]:
+    """Where the objects begin that name a secret beside their value, whichever comes first."""
+    opened: list[int] = []
+    keys: list[str | None] = []
+    found = set()
+    for match in _TOKEN.finditer(text):
+        piece = match[0]
+        if piece in ("{", "["):
+            if len(opened) > DEPTH:
+                break
+            opened.append(match.start() if piece == "{" else -1)
+            keys.append(None)
+        elif not opened:
+            continue
+        elif piece in ("}", "]"):
+            opened.pop()
+            keys.pop()
+        elif piece == ",":
+            keys[-1] = None
+        elif piece != ":" and not piece.isspace():
+            if keys[-1] is None:
+                keys[-1] = _unquoted(piece)[:200].lower()
+            elif keys[-1] in _NAMES and opened[-1] >= 0 and secret_name(steps_of(_unquoted(piece)[:200])):
+                found.add(opened[-1])
+    return frozenset(found)
 
 
 def _below(level: _Level, is_object: bool) -> _Level:
@@ -195,7 +231,8 @@ def _json_value(piece: str, level: _Level, found: Found) -> str:
     plain, where = _unquoted(piece), f"body {_spelled(level)}"
     if level.is_object and level.key is None:
         level.key, where = plain[:200], "body: a key"
-        level.secret_key = secret_name((*level.path, level.key))
+        told = level.named and level.key.lower() in _VALUES
+        level.secret_key = told or secret_name((*level.path, level.key))
         clean = scrub(plain, found, where)
     elif _is_secret(level) and piece not in ("true", "false", "null"):
         clean = found.mark(plain, where, piece.strip('"'))
