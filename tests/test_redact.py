@@ -147,6 +147,26 @@ def test_what_looks_like_a_secret_is_removed_wherever_it_stands(secret: str) -> 
 
 
 @pytest.mark.parametrize(
+    "pair",
+    [
+        '{"name": "password", "value": "Tr0ub4dor"}',
+        '{"value": "Tr0ub4dor", "name": "client_secret"}',
+        '[{"key": "colour", "value": "blue"}, {"Key": "apiKey", "Value": {"S": "Tr0ub4dor"}}]',
+        '{"ParameterKey": "DBPassword", "ParameterValue": "Tr0ub4dor"}',
+        '{"value": ["Tr0ub4dor", {"x": "Tr0ub4dor"}], "a": {"name": "b"}, "name": "token"}',
+    ],
+)
+def test_a_value_is_secret_by_the_name_that_stands_beside_it(pair: str) -> None:
+    clean = redact_body("application/json", pair.encode())
+    assert "Tr0ub4dor" not in clean.text and clean.removed
+
+
+def test_a_value_beside_a_harmless_name_stays() -> None:
+    text = '[{"name": "colour", "value": "blue"}, {"name": "x", "nested": {"name": "token"}, "value": "y"}]'
+    assert redact_body("application/json", text.encode()).text == text
+
+
+@pytest.mark.parametrize(
     "path",
     [("password",), ("Password",), ("user", "passwd"), ("client_secret",), ("clientSecret",), ("token",), ("apiKey",),
      ("access_token",), ("card", "number"), ("card_number",), ("card", "cvc"), ("payment", "cardNumber"),

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("sluice")
 
+MAX_ATTEMPTS: Final = 1_000
+"""How often one hold is joined: each time is written down, and what is written needs a bound."""
+
+
 CANNOT_WRITE: Final = "the ledger cannot be written"
 _TORN_DOWN: Final = "the connection was torn down"
 _WAIT: Final = re.compile(rb"wait=([0-9]{1,4})", re.IGNORECASE)
@@ -100,7 +104,7 @@ class Holding:
         """Whether this request has a hold already that can still be waited on or spent."""
         approvals = self._admission.approvals
         hold = approvals.alone(asked)
-        if hold is None:
+        if hold is None or hold.attempts >= MAX_ATTEMPTS:
             return False
         same = self._verdict.demands_as(hold.verdict)
         if hold.state is State.SPENDABLE:
