@@ -24,6 +24,7 @@ from proxy.action import ABSENT, UNKNOWN, Action, Document, Field, Reading, Requ
 from proxy.decode import Facts, decode
 from proxy.errors import SluiceError
 from proxy.ledger import Fields
+from proxy.ledger.counted import KIND, total
 from proxy.ledger.seen import Seen
 from proxy.policy import Policy, request
 from proxy.policy.asked import NO_FACTS
@@ -45,7 +46,7 @@ _TOLD: Final = frozenset({"query", "body", "first_seen"})
 @dataclass(frozen=True, slots=True)
 class Recorded:
     """
-    One decision that a policy made.
+    One decision that a policy made, or as many as `requests` says that were only counted.
 
     `action` is None where nothing can be judged again, and `why` says why. `whole` is True
     where nothing of the request is missing.
@@ -60,6 +61,7 @@ class Recorded:
     action: Action | None = None
     whole: bool = False
     why: str = ""
+    requests: int = 1
 
     @property
     def rule(self) -> str:
@@ -92,6 +94,9 @@ def recorded(entries: Iterable[tuple[Fields, bytes | None]], facts: Facts = NO_F
         match fields.get("kind"), fields.get("hold"):
             case "held", str(hold) if payload is not None:
                 waiting[hold] = payload
+            case str(kind), _ if kind == KIND:
+                why = "of reads that were counted only the number is kept"
+                yield Recorded("", "", "", None, (), "", why=why, requests=total(fields))
             case "decided", hold:
                 yield _recorded(fields, waiting.pop(str(hold), None), seen, facts)
                 seen.add(fields)
@@ -352,7 +357,7 @@ def replay(decisions: Iterable[Recorded], policy: Policy, was: Policy | None = N
     total, by_rule, by_agent, unjudged = Tally(), dict[str, Tally](), dict[str, Tally](), dict[str, int]()
     for one in decisions:
         if one.action is None:
-            unjudged[one.why] = unjudged.get(one.why, 0) + 1
+            unjudged[one.why] = unjudged.get(one.why, 0) + one.requests
             continue
         judged += 1
         after = again(policy, one, was)

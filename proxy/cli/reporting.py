@@ -13,6 +13,7 @@ from typing import Final
 from proxy.cli.parser import folder
 from proxy.errors import Exit
 from proxy.ledger import read
+from proxy.ledger.counted import KIND
 from proxy.ledger.removal import pruned_in
 from proxy.render import emit, printer, report_lines
 from proxy.report import KINDS, Report, Wanted
@@ -25,8 +26,9 @@ def _report(arguments: argparse.Namespace) -> int:
     )
     with read.reading(path) as connection:
         pruned = pruned_in(connection)
-        for _, fields in read.entries(connection, read.Filter(kinds=KINDS, held=True)):
-            report.take(fields)
+        for wanted in (read.Filter(kinds=KINDS, held=True), read.Filter(kinds=frozenset({KIND}))):
+            for _, fields in read.entries(connection, wanted):
+                report.take(fields)
     if pruned is not None:
         print(
             f"sluice: entries before {pruned.before} were pruned: what they say is not in here",

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from proxy.chain import Entry, Head
+from proxy.ledger.counted import counts
 from proxy.ledger.siem import text
 
 _STYLE: Final = """
@@ -30,7 +31,7 @@ dd{margin:0}
 @media print{body{margin:0;font-size:11px}thead{display:table-header-group}tr{break-inside:avoid}}
 """
 _LOADS: Final = "default-src 'none'; style-src 'unsafe-inline'"
-_OPENS: Final = frozenset({"allowed", "watched", "approved"})
+_OPENS: Final = frozenset({"allowed", "watched", "approved", "counted"})
 _WAITS: Final = frozenset({"pending"})
 _HEADINGS: Final = ("No.", "Time (UTC)", "What", "Agent", "Asked for", "Decided by", "Why")
 
@@ -90,6 +91,7 @@ def _asked(fields: Fields) -> str:
         parts.append(f"<br><b>{shown(fields['says'])}</b>")
     if fields.get("status") is not None:
         parts.append(f"answered {shown(fields['status'])}")
+    parts.append("<br>".join(shown(one.words()) for one in counts(fields)))
     show = fields.get("show")
     if isinstance(show, list) and show:
         pairs = [pair for pair in show if isinstance(pair, list) and len(pair) == 2]

@@ -13,8 +13,9 @@ from collections.abc import Mapping
 from typing import Final
 
 from proxy import __version__
-from proxy.chain import Entry, moment
+from proxy.chain import Entry, cut, moment
 from proxy.decision import Word
+from proxy.ledger import counted
 
 _CLASS: Final = 6003
 _ACTIVITIES: Final = {"POST": 1, "GET": 2, "HEAD": 2, "OPTIONS": 2, "PUT": 3, "PATCH": 3, "DELETE": 4}
@@ -33,6 +34,8 @@ _DISPOSITIONS: Final[dict[str, tuple[tuple[int, str], tuple[int, str]]]] = {
     Word.UNKNOWN: (_NO_ACTION, (27, "Error")),
     "held": (_NO_ACTION, (14, "Delayed")),
 }
+_SAID_BY_KIND: Final = {"held": "held", counted.KIND: Word.ALLOWED}
+_MOST: Final = 2_000
 _BLOCKED: Final = (_DENIED, (2, "Blocked"))
 _RUNS: Final = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
 
@@ -69,7 +72,8 @@ def _drop_empty(value: dict[str, object]) -> dict[str, object]:
 
 def ocsf(entry: Entry, fields: Fields, ledger: str) -> bytes:
     """One line of JSON; `ledger` is the id in the genesis."""
-    activity = _ACTIVITIES.get(str(fields.get("method")), _OTHER)
+    reads = fields.get("kind") == counted.KIND
+    activity = 2 if reads else _ACTIVITIES.get(str(fields.get("method")), _OTHER)
     event = {
         "activity_id": activity,
         "activity_name": _NAMES[activity],
@@ -78,7 +82,8 @@ def ocsf(entry: Entry, fields: Fields, ledger: str) -> bytes:
         "type_uid": _CLASS * 100 + activity,
         "severity_id": _severity(fields),
         "time": _milliseconds(fields),
-        "message": text(fields.get("why") or fields.get("reason")),
+        "message": text(fields.get("why") or fields.get("reason") or _reads(fields)),
+        "count": counted.total(fields) if reads else None,
         "metadata": {
             "product": {"name": "Sluice", "vendor_name": "Sluice", "version": __version__},
             "version": "1.6.0",
@@ -105,6 +110,11 @@ def ocsf(entry: Entry, fields: Fields, ledger: str) -> bytes:
     return json.dumps(_drop_empty(event), ensure_ascii=False).encode() + b"\n"
 
 
+def _reads(fields: Fields) -> str:
+    """What was let through and counted, in words; cut, because the exact entry is beside it."""
+    return cut("; ".join(one.words() for one in counted.counts(fields)), _MOST)
+
+
 def _people(fields: Fields) -> object:
     return fields.get("reviewers") or fields.get("reviewer")
 
@@ -119,7 +129,7 @@ def _outcome(fields: Fields) -> dict[str, object]:
     if type(status) is int:
         found["http_response"] = {"code": status}
         found["status_id"] = 1 if status < 400 else 2
-    word = fields.get("decision") or (fields.get("kind") if fields.get("kind") == "held" else None)
+    word = fields.get("decision") or _SAID_BY_KIND.get(str(fields.get("kind")))
     if word is not None:
         action, disposition = _DISPOSITIONS.get(str(word), _BLOCKED)
         found |= {"action_id": action[0], "action": action[1]}
@@ -144,7 +154,8 @@ def cef(entry: Entry, fields: Fields, ledger: str) -> bytes:
         "rt": _milliseconds(fields),
         "externalId": f"{ledger}:{entry.seq}",
         "act": decision,
-        "reason": fields.get("why") or fields.get("reason"),
+        "reason": fields.get("why") or fields.get("reason") or _reads(fields),
+        "cnt": counted.total(fields) or None,
         "sourceServiceName": fields.get("agent"),
         "suser": _people(fields),
         "requestMethod": fields.get("method"),

@@ -6,6 +6,7 @@ Pure. The same fold says what a start has to settle and what a verifier has to c
     held       opens a hold                        decided (any word but pending) settles it, once
     decided    that opens lets request `id` leave  completed, failed or unknown ends it, once
     granted    lets requests leave unasked         decided with `grant` uses it, as often as it says
+    counted    says how many requests were let through without a name; none of them is followed
     started    nothing of the run before is open any more
     recovered  up to `in_doubt` entries before it may be missing: so many complaints are spent
 """

@@ -7,9 +7,11 @@ from typing import Final
 
 from rich.text import Text
 
+from proxy.ledger.counted import counts
 from proxy.render.text import safe, url_text
 
 _OPENS: Final = frozenset({"allowed", "watched", "approved"})
+_COUNTS: Final = 3
 
 # Said elsewhere on the line, or of use to programs alone (`--json` has everything).
 _UNSAID: Final = frozenset(
@@ -32,6 +34,7 @@ _UNSAID: Final = frozenset(
         *("consequence", "body", "methods", "upgrade", "recipients"),
         *("grants", "same", "contents"),
         *("statement", "signature"),
+        *("requests", "reads", "until"),
     }
 )
 
@@ -49,7 +52,7 @@ def entry_line(entry: Mapping[str, object]) -> Text:
         line.append_text(Text.assemble(" ", safe(f"{entry.get('method', '')} "), url_text(str(url))))
     if entry.get("microseconds") is not None:
         line.append_text(_outcome(entry))
-    for said in (_decider(entry), _rest(entry)):
+    for said in (_decider(entry), _counted(entry), _rest(entry)):
         if said:
             line.append_text(safe(f"  {said}", "dim"))
     if entry.get("signature"):
@@ -62,6 +65,16 @@ def _outcome(entry: Mapping[str, object]) -> Text:
     status, micro = entry.get("status"), entry.get("microseconds")
     seconds = f"{micro / 1_000_000:.3f} s" if isinstance(micro, int) else "no time"
     return safe(f" {'' if status is None else f'{status} '}in {seconds}")
+
+
+def _counted(entry: Mapping[str, object]) -> str:
+    """How many reads, and whose most of them were."""
+    found = sorted(counts(entry), key=lambda one: -one.requests)
+    if not found:
+        return ""
+    most = "; ".join(one.words() for one in found[:_COUNTS])
+    more = f"; and {len(found) - _COUNTS} more" if len(found) > _COUNTS else ""
+    return f"{sum(one.requests for one in found)} reads: {most}{more}"
 
 
 def _decider(entry: Mapping[str, object]) -> str:

@@ -22,12 +22,14 @@ def report_lines(report: Report) -> Iterator[Text]:
     total = report.total
     if not total.holds:
         yield Text("no hold has ended" + (f"; {report.waiting} wait" if report.waiting else ""))
+        yield from _reads(report)
         return
     yield Text.assemble(
         (f"{total.holds} hold{'s' if total.holds > 1 else ''}", "bold"),
         safe(f", {_day(report.first)} to {_day(report.last)}, UTC"),
     )
     yield from _remarks(report)
+    yield from _reads(report)
     for title, tallies in (("rule", report.rules), ("agent", report.agents), ("reviewer", report.reviewers)):
         yield from _table(title, tallies)
     yield from _only_approved(report)
@@ -46,6 +48,11 @@ def _remarks(report: Report) -> Iterator[Text]:
         yield Text("medians are of every second hold, or fewer: there are too many to keep them all")
     if report.dropped:
         yield Text(f"{report.dropped} were not followed: too many were open at once", "yellow")
+
+
+def _reads(report: Report) -> Iterator[Text]:
+    if report.counted:
+        yield Text(f"{report.counted} reads beside were let through unasked and only counted")
 
 
 def _table(title: str, tallies: Mapping[str, Tally]) -> Iterator[Text]:

@@ -20,12 +20,13 @@ from decimal import Decimal
 from typing import Final, NamedTuple
 
 from proxy.ledger import Fields
+from proxy.ledger.counted import KIND, counts
 from proxy.report.tally import KEPT, QUICK, Sample, Tally, Threshold
 
 __all__ = ["KEPT", "QUICK", "Report", "Sample", "Tally", "Threshold", "Wanted", "amount_of", "ranked"]
 
 KINDS: Final = frozenset({"held", "reviewed", "decided"})
-"""The kinds of entries that say how people decided; all others are passed over."""
+"""The kinds of entries that say how people decided; of all others only `counted` is looked at."""
 
 GRANT: Final = 600.0
 """Seconds for which the grant that is tried out would have held."""
@@ -99,6 +100,7 @@ class Report:
         self.thresholds: dict[str, dict[Amount, Threshold]] = {}
         self.first = self.last = ""
         self.dropped = 0
+        self.counted = 0
         self._open: dict[str, _Open] = {}
         self._approved: OrderedDict[tuple[str, ...], float] = OrderedDict()
 
@@ -111,6 +113,8 @@ class Report:
         """Go on by one entry."""
         id = _text(fields, "hold")
         match fields.get("kind"):
+            case str(kind) if kind == KIND:
+                self._counted(fields)
             case "held" if id:
                 self._held(id, fields)
             case "reviewed" if id in self._open:
@@ -122,9 +126,23 @@ class Report:
                     end = "other" if fields.get("by") == "grant" else _ENDS.get(word, "other")
                     self._ended(self._open.pop(id), end)
 
-    def _held(self, id: str, fields: Fields) -> None:
+    def _counted(self, fields: Fields) -> None:
+        """Reads that nobody was asked about, and of which only the number is kept."""
+        wanted = self.wanted
+        if self._in_time(fields) and wanted.reviewer is None:
+            self.counted += sum(
+                one.requests
+                for one in counts(fields)
+                if wanted.agent in (None, one.agent) and (wanted.rule is None or wanted.rule in one.rules)
+            )
+
+    def _in_time(self, fields: Fields) -> bool:
         time, wanted = _text(fields, "time"), self.wanted
-        if (wanted.since and time < wanted.since) or (wanted.until and time >= wanted.until):
+        return not ((wanted.since and time < wanted.since) or (wanted.until and time >= wanted.until))
+
+    def _held(self, id: str, fields: Fields) -> None:
+        time = _text(fields, "time")
+        if not self._in_time(fields):
             return
         if len(self._open) >= MAX_OPEN:
             self.dropped += 1
@@ -208,7 +226,7 @@ class Report:
     def as_dicts(self) -> Iterator[dict[str, object]]:
         """The objects that `--json` prints: all together, then each rule, agent and reviewer."""
         span = {"first": self.first or None, "last": self.last or None}
-        beside = {"waiting": self.waiting, "not_followed": self.dropped}
+        beside = {"waiting": self.waiting, "not_followed": self.dropped, "counted": self.counted}
         yield {"of": "all", **span, **self.total.as_dict(), **beside, "grant": _grant(self.total)}
         for rule, tally in ranked(self.rules):
             limits = [
