@@ -37,6 +37,7 @@ from proxy.gate.events import (
     ReceiveHttp,
     Released,
     RequestEndOfMessage,
+    RequestProtocolError,
     ResponseProtocolError,
 )
 from proxy.gate.framing import UnreadableError, answered, read_h2_head, sound
@@ -216,6 +217,10 @@ class Http2Server(_Windows, _http2.Http2Server):
             return False
         if isinstance(event, h2.events.StreamReset):
             self._late.pop(event.stream_id, None)
+            if event.stream_id not in self.streams:
+                # Taken back in the packet that ended it: by now the stream counts as forgotten.
+                why = "stream reset by client"
+                yield ReceiveHttp(RequestProtocolError(event.stream_id, why, ErrorCode.CANCEL))
         if isinstance(event, h2.events.PingAckReceived):
             knock = self._knocks.pop(bytes(event.ping_data or b""), None)
             if knock is not None:

@@ -94,6 +94,22 @@ async def test_leaving_an_http2_stream_ends_its_hold_at_once(
     assert upstream.connections == 0
 
 
+async def test_a_request_that_is_taken_back_in_the_packet_that_it_came_in_waits_for_nobody(
+    open_gate: Open, upstream: Upstream, door: SmallDoor
+) -> None:
+    gate = await open_gate(resolve={(HOST, 443): ("127.0.0.1", upstream.port)})
+    agent = Agent2(await gate.tls(HOST, 443, "h2"), HOST)
+    stream = agent.h2.get_next_available_stream_id()
+    fields = [(":method", "POST"), (":scheme", "https"), (":authority", HOST), (":path", "/hold")]
+    agent.h2.send_headers(stream, fields)
+    agent.h2.send_data(stream, b"x", end_stream=True)
+    agent.h2.reset_stream(stream, 8)
+    agent.flush()
+    await door.until(lambda: door.words == ["abandoned"])
+    await settle()
+    assert upstream.connections == 0
+
+
 @pytest.mark.parametrize("go", [finish, reset])
 @pytest.mark.parametrize("round", range(10))
 async def test_a_hang_up_that_the_kernel_has_beats_an_approval_in_the_same_turn(
