@@ -8,7 +8,7 @@ run: .setup-run ## start Sluice: the demo, or `make run ARGS="run -- COMMAND"`
 	@$(SLUICE) $(or $(ARGS),demo)
 
 test: .setup-dev ## the tests
-	@$(PY) -m pytest
+	@$(PY) -m pytest -n auto --dist loadfile
 
 lint: .setup-dev ## format and lint
 	@.venv/bin/ruff format --check .
