@@ -34,11 +34,12 @@ from proxy.canon import read as read
 
 HASH: Final = "sha-256"
 
+ENCRYPTED_TAG: Final = b"sluice.ledger.encrypted.v1\0"
 PAYLOAD_TAG: Final = b"sluice.ledger.payload.v1\0"
 REQUEST_TAG: Final = b"sluice.ledger.request.v1\0"
 
 # What the ledger itself adds to the fields of an entry, and bytes enough for all of it.
-RESERVED: Final = frozenset({"seq", "time", "kind", "prev", "nonce", "request", "payload"})
+RESERVED: Final = frozenset({"seq", "time", "kind", "prev", "nonce", "request", "payload", "encrypted"})
 _ENVELOPE: Final = 512
 _KINDS: Final = 100
 NO_ENTRY: Final = frozenset({"omitted", "exported"})
@@ -92,7 +93,7 @@ def extend(
     The entry after `head`.
 
     `fields` have passed `check`; `time` is what `stamp` gives, `nonce` 32 hex digits that
-    nobody can guess; `commitments` are ``request`` and ``payload``.
+    nobody can guess; `commitments` are ``request``, ``payload`` and ``encrypted``.
     """
     whole = dict(fields)
     whole.update(commitments)
@@ -244,7 +245,7 @@ class Links:
             self._found(at, "kind", "the entry has no kind")
         if type(nonce) is not str or not _NONCE.fullmatch(nonce):
             self._found(at, "nonce", "the entry has no nonce")
-        for name in ("request", "payload"):
+        for name in ("request", "payload", "encrypted"):
             if name in fields:
                 value = fields[name]
                 if type(value) is not str or not _HEX.fullmatch(value):

@@ -45,3 +45,4 @@ class Config:
     witnesses: tuple[str, ...] = ()
     max_unanchored: float = 300.0
     keep_payloads: float | None = None
+    encrypt_payloads: bool = False

@@ -39,6 +39,7 @@ class Evidence:
         self._ledger, recovered = await SqliteLedger.open(
             config.ledger,
             key=config.state / KEY,
+            encrypt=config.encrypt_payloads,
             against=list(local_places(self._witnesses)),
             started={**started, "witnesses": [one.name[:300] for one in self._witnesses[:100]]},
         )

@@ -308,6 +308,7 @@ def _started(config: Config, policy: str) -> dict[str, object]:
         "shadow": config.shadow,
         "strict": config.strict,
         "record_reads": config.record_reads,
+        "encrypt_payloads": config.encrypt_payloads,
         "resolve": [str(one) for one in config.resolve],
         "upstream_ca": None if config.upstream_ca is None else str(config.upstream_ca),
         "python": sys.version.split()[0],

@@ -20,6 +20,8 @@ from proxy.changes import UNKNOWN, Change, of_recorded, of_requests
 from proxy.decode import Facts
 from proxy.errors import Exit, fail
 from proxy.ledger import Fields, read
+from proxy.ledger.cipher import cipher_in, key_of
+from proxy.ledger.payload import opened
 from proxy.paths import looked_at_paths
 from proxy.policy import draft, openapi
 from proxy.policy.cases import Case, load_cases
@@ -28,6 +30,7 @@ from proxy.policy.lines import read_requests
 from proxy.policy.lint import as_fields
 from proxy.render import change_line, emit, finding_lines, printer, replay_lines, step_line, visible
 from proxy.replay import STAND_IN, Replay, Tally, recorded, replay
+from proxy.state import state_folder
 
 
 def lint(arguments: argparse.Namespace) -> int:
@@ -212,10 +215,17 @@ def _facts() -> Facts:
 
 def _entries(path: Path) -> Iterator[tuple[Fields, bytes | None]]:
     """The entries of a ledger with what is kept beside them, oldest first."""
+    closed = 0
     with read.reading(path) as connection:
-        for _, body, _, _, data in read.rows(connection):
+        cipher = cipher_in(connection, key_of(path, state_folder(None, os.environ)))
+        for seq, body, _, _, data in read.rows(connection):
             if isinstance(body, bytes):
-                yield chain.parse(body), data if isinstance(data, bytes) else None
+                fields = chain.parse(body)
+                payload = opened(cipher, seq, fields, data)
+                closed += payload is None and data is not None
+                yield fields, payload
+    if closed:
+        _say(f"{closed} payloads are encrypted, and their key is not here: of these only the entry is read")
 
 
 def _opened(path: Path) -> Any:

@@ -20,6 +20,7 @@ from proxy.errors import Exit, SluiceError, fail
 from proxy.ledger import export as exports
 from proxy.ledger import prove, read, retention
 from proxy.ledger.bundle import export_reviews
+from proxy.ledger.cipher import key_of
 from proxy.ledger.rekey import rotate
 from proxy.ledger.report import Report
 from proxy.ledger.seal import KEY
@@ -95,6 +96,7 @@ def _verify(arguments: argparse.Namespace) -> int:
         keys=_keys(arguments.key),
         against=places,
         progress=_progress() if watched else lambda _, __: None,
+        payloads_key=key_of(_file(arguments), folder(arguments)),
     )
     if watched:
         print("\r\x1b[K", end="", file=sys.stderr, flush=True)

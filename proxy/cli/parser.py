@@ -352,6 +352,7 @@ def config(arguments: argparse.Namespace, policy: Callable[[list[Path]], tuple[P
         witnesses=tuple(arguments.witness),
         max_unanchored=arguments.max_unanchored,
         keep_payloads=arguments.keep_payloads,
+        encrypt_payloads=arguments.encrypt_payloads,
     )
 
 

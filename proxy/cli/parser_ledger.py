@@ -41,6 +41,11 @@ def add_to_gate(parser: argparse.ArgumentParser) -> None:
         metavar="TIME",
         help="erase what was asked once it is older (30d); the entries stay (default: keep all)",
     )
+    add(
+        "--encrypt-payloads",
+        action="store_true",
+        help="keep what was asked encrypted, under payloads.key in the state folder (made once)",
+    )
 
 
 def add(verb: Verb) -> None:

@@ -18,7 +18,6 @@ from proxy import __version__
 from proxy.chain import (
     HASH,
     NOTHING,
-    PAYLOAD_TAG,
     PROFILE,
     REQUEST_TAG,
     Findings,
@@ -32,10 +31,12 @@ from proxy.chain import commitment as committed
 from proxy.chain import moment as moment_of
 from proxy.errors import Exit, SluiceError, fail
 from proxy.ledger import Draft, Fields
+from proxy.ledger.cipher import PAYLOADS_KEY, Cipher, cipher_in, make_cipher
 from proxy.ledger.files import inspect, make, version_of
 from proxy.ledger.keyline import KIND, KeyLine
+from proxy.ledger.payload import Payloads
 from proxy.ledger.read import EVERYTHING, Filter, entries, hashes, head, latest, reading, rows
-from proxy.ledger.removal import Erased, erased_in, pruned_in
+from proxy.ledger.removal import erased_in, pruned_in
 from proxy.ledger.seal import Seal, kept, make_key, origin, put_in_place, read_key, seal, unseal
 from proxy.ledger.story import Story
 from proxy.ledger.upgrade import upgrade
@@ -46,8 +47,6 @@ CHECKED: Final = 10_000
 """How many of the newest entries a start verifies; `sluice ledger verify` does all."""
 NEXT: Final = ".next"
 """What the file of a key is called, after that of the key it follows, until its entry is on disk."""
-SALT: Final = 16
-"""Bytes of a salt."""
 ROOTED: Final = 100_000
 """Up to how many entries a start computes the signed root anew."""
 
@@ -72,7 +71,11 @@ class Recovered:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A ledger that may be written: where it ends, when that was, and what has to be settled first."""
+    """
+    A ledger that may be written: where it ends, when that was, and what has to be settled first.
+
+    `cipher` is what its payloads are to be encrypted with; None where they are not.
+    """
 
     signer: Signer
     seal: Seal
@@ -80,14 +83,16 @@ class Ready:
     time: int
     settlement: tuple[Draft, ...]
     recovered: Recovered
+    cipher: Cipher | None = None
 
 
-def prepare(path: Path, key: Path, now: int) -> Ready:
+def prepare(path: Path, key: Path, now: int, *, encrypt: bool = False) -> Ready:
     """
     Check a ledger, or make it; `now` is in microseconds. The caller holds its lock.
 
-    `key` is the file of the key that signs its head. Raises SluiceError where the ledger is not
-    where it should be, is from a newer version, broken, or signed by another key.
+    `key` is the file of the key that signs its head; with `encrypt` the one beside it, of the
+    payloads, is made or must be usable. Raises SluiceError where it is not, or the ledger is not where
+    it should be, is from a newer version, broken, or signed by another key.
     """
     inspect(path)
     new = not path.exists()
@@ -100,13 +105,16 @@ def prepare(path: Path, key: Path, now: int) -> Ready:
         if old:
             upgrade(path, make_key(key), now)
         with reading(path) as connection:
-            time = _check_end(connection, path)
+            file = key.with_name(PAYLOADS_KEY)
+            cipher = make_cipher(connection, file) if encrypt else cipher_in(connection, file)
+            time = _check_end(connection, path, cipher)
             signer = _signer(connection, path, key)
             sealed = _check_seal(connection, path, signer)
             story = _unsettled(connection)
             lost = "" if clean else _uncounted(connection)
             recovered = Recovered(tuple(story.holds), tuple(story.running), clean, new, lost)
-            return Ready(signer, sealed, head(connection), time, tuple(story.settlement()), recovered)
+            settlement, end = tuple(story.settlement()), head(connection)
+            return Ready(signer, sealed, end, time, settlement, recovered, cipher if encrypt else None)
     except sqlite3.Error as error:
         raise fail(
             f"the ledger '{path}' cannot be read: {error}", fix=f"sluice ledger verify '{path}'"
@@ -237,7 +245,7 @@ def _broken(path: Path, what: str) -> SluiceError:
     )
 
 
-def _check_end(connection: sqlite3.Connection, path: Path) -> int:
+def _check_end(connection: sqlite3.Connection, path: Path, cipher: Cipher | None) -> int:
     """Verify the newest entries; returns the time of the last one in microseconds."""
     findings, end = Findings(), head(connection)
     links = Links(findings)
@@ -247,9 +255,10 @@ def _check_end(connection: sqlite3.Connection, path: Path) -> int:
         links.head, after = pruned.head, pruned.before - 1
     elif after is not None:
         _stand_on(connection, after, links)
+    payloads = Payloads(findings, erased, cipher)
     for seq, body, stored, salt, data in rows(connection, after, end.seq):
         fields = links.entry(body, seq=seq, stored=stored)
-        check_payload(findings, seq, fields, salt, data, erased)
+        payloads.check(seq, fields, salt, data)
     if end.seq < 0:
         findings.add(0, "genesis", "there is no entry at all")
     if findings.count:
@@ -270,33 +279,6 @@ def _unsettled(connection: sqlite3.Connection) -> Story:
     for entry, fields in entries(connection, EVERYTHING, after=latest(connection, "started")):
         story.take(entry.seq, fields)
     return story
-
-
-def check_payload(
-    findings: Findings, seq: int, fields: Fields, salt: object, data: object, erased: Erased | None = None
-) -> None:
-    """Whether what is kept beside an entry is what the entry commits to, or was erased and says so."""
-    promised = "payload" in fields or "request" in fields
-    if salt is None:
-        if promised and (erased is None or seq not in erased):
-            findings.add(seq, "payload_missing", "what was kept beside the entry is gone")
-        return
-    if not promised and fields:
-        findings.add(seq, "payload_orphan", "something is kept beside an entry that does not speak of it")
-    elif erased is not None and seq in erased:
-        findings.add(
-            seq, "payload_not_erased", "what lies beside the entry was said to be erased, and is there"
-        )
-    elif not isinstance(salt, bytes) or not isinstance(data, bytes | None):
-        findings.add(seq, "payload", "what is kept beside the entry is not kept as bytes")
-    elif len(salt) != SALT:
-        # Else a byte of the data could be taken for one of the salt: the commitment would be the same.
-        findings.add(seq, "payload", f"the salt beside the entry has {len(salt)} bytes")
-    elif data is None:
-        if "payload" in fields:
-            findings.add(seq, "payload_missing", "what was kept beside the entry is gone")
-    elif fields and fields.get("payload") != committed(PAYLOAD_TAG, salt, data):
-        findings.add(seq, "payload", "what is kept beside the entry is not what the entry speaks of")
 
 
 def request_is(fields: Fields, salt: bytes, digest: bytes) -> bool:

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from proxy.chain import NOTHING, PAYLOAD_TAG, REQUEST_TAG, Head, commitment, extend
+from proxy.chain import ENCRYPTED_TAG, NOTHING, PAYLOAD_TAG, REQUEST_TAG, Head, commitment, extend
 from proxy.ledger import Draft
+from proxy.ledger.cipher import Cipher
 from proxy.ledger.files import PAGE, Identity, ReplacedError, beside, identity
 from proxy.ledger.removal import REMOVALS, carry_out
 from proxy.ledger.seal import WRITE, Seal, kept, seal, unseal
@@ -69,11 +70,14 @@ class Pen(sqlite3.Connection):
     carries all six.
     """
 
-    def __init__(self, path: Path, expected: Head, signer: Signer, *args: Any, **options: Any) -> None:
+    def __init__(
+        self, path: Path, expected: Head, signer: Signer, cipher: Cipher | None, *args: Any, **options: Any
+    ) -> None:
         before = identity(path)
         super().__init__(*args, **options)
         self.path = path
         self.signer = signer
+        self._cipher = cipher
         self._wal = beside(path, "-wal")
         self._to_empty = False
         self._log = 0
@@ -149,7 +153,7 @@ class Pen(sqlite3.Connection):
         self.execute("BEGIN IMMEDIATE")
         if self._last() != self.head:
             raise ReplacedError(f"somebody else has written to '{self.path}'")
-        head, entries, payloads = _compose(self.head, group.lines)
+        head, entries, payloads = _compose(self.head, group.lines, self._cipher)
         super().executemany(_ENTRY, entries)
         if payloads:
             super().executemany(_PAYLOAD, payloads)
@@ -198,7 +202,7 @@ def _grown(tree: Tree, entries: Iterable[tuple[int, bytes, bytes]]) -> Tree:
 type Rows = tuple[Head, list[tuple[int, bytes, bytes]], list[tuple[int, bytes, bytes | None]]]
 
 
-def _compose(head: Head, lines: Sequence[Line]) -> Rows:
+def _compose(head: Head, lines: Sequence[Line], cipher: Cipher | None) -> Rows:
     """The rows of a group, chained from `head`; nonces and salts are drawn in one go."""
     random = os.urandom(32 * len(lines))
     entries: list[tuple[int, bytes, bytes]] = []
@@ -210,6 +214,9 @@ def _compose(head: Head, lines: Sequence[Line]) -> Rows:
             commitments["request"] = commitment(REQUEST_TAG, salt, digest)
         if payload is not None:
             commitments["payload"] = commitment(PAYLOAD_TAG, salt, payload)
+            if cipher is not None:
+                payload = cipher.encrypt(head.seq + 1, payload)
+                commitments["encrypted"] = commitment(ENCRYPTED_TAG, salt, payload)
         nonce = random[32 * at : 32 * at + 16].hex()
         entry = extend(head, kind, fields, time=time, nonce=nonce, **commitments)
         if commitments:

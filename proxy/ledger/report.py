@@ -48,6 +48,8 @@ class Report:
     since is not covered. `vkey` is the key that the head is signed with, `sealed` that it is,
     `pinned` that the verifier named the key. `places` are those that were compared with. `reviews`
     say how many were ``signed``, by reviewer, and how many were ``unsigned``, before anybody was enrolled.
+    `encrypted` counts the payloads that are, `unopened` those of them that the key at hand did not open;
+    `payloads_key` is its id, None where there was none.
     """
 
     source: str
@@ -66,6 +68,9 @@ class Report:
     pinned: bool = False
     places: tuple[Compared, ...] = ()
     reviews: Mapping[str, object] = field(default_factory=dict)
+    encrypted: int = 0
+    unopened: int = 0
+    payloads_key: str | None = None
 
     @property
     def ok(self) -> bool:
@@ -113,6 +118,9 @@ class Report:
             "anchored": anchor.as_dict() if anchor is not None and self.ok else None,
             "places": [place.as_dict() for place in self.places],
             "reviews": dict(self.reviews),
+            "encrypted": self.encrypted,
+            "unopened": self.unopened,
+            "payloads_key": self.payloads_key,
             "findings": [{"seq": seq, "code": code, "what": what} for seq, code, what in self.findings],
             "more": self.more,
             "proves": None if self.level is None else PROVES[self.level],
@@ -127,7 +135,17 @@ class Report:
             said.append(f"{self.omitted} entries are left out, and nothing is said of what is in them")
         if self.pruned:
             said.append(f"{self.pruned} entries were pruned: their archive verifies by itself")
+        if self.unopened:
+            said.append(self._closed())
         return "; ".join(said)
+
+    def _closed(self) -> str:
+        """What could not be looked into. The ciphertext is committed to as well, and was compared."""
+        missing = "their key is not here" if self.payloads_key is None else "the key here is not theirs"
+        return (
+            f"{self.unopened} of {self.encrypted} encrypted payloads were not opened, {missing}: "
+            "that their bytes are those that were kept is shown, what is in them is not"
+        )
 
     def _cuttable(self) -> str:
         anchor = self.anchor

@@ -17,6 +17,7 @@ from proxy.budget import counts_until
 from proxy.chain import Head, cut, moment, stamp
 from proxy.errors import Exit, fail
 from proxy.ledger import Draft, Ledger, UnavailableError
+from proxy.ledger.cipher import PAYLOADS_KEY
 from proxy.ledger.enrolled import roll_in, roll_of
 from proxy.ledger.export import archive
 from proxy.ledger.keyline import KIND
@@ -29,6 +30,8 @@ from proxy.merkle import Tree
 SLICE: Final = 2_000
 """Payloads that one transaction removes: requests wait behind it."""
 _EVERY: Final = 60.0
+_ABOUT: Final = Filter(kinds=frozenset({"held", "edited", "reviewed", "decided"}))
+"""The entries of a hold beside which something lies."""
 
 
 async def expire(
@@ -110,7 +113,7 @@ async def erase_in(path: Path, ledger: Ledger, hold: str, reason: str, by: str) 
 def _of_hold(path: Path, prefix: str) -> tuple[str, list[int]]:
     found: dict[str, list[int]] = {}
     with reading(path) as connection:
-        for entry, fields in entries(connection, Filter(kinds=frozenset({"held", "reviewed", "decided"}))):
+        for entry, fields in entries(connection, _ABOUT):
             hold = fields.get("hold")
             if type(hold) is str and hold.startswith(prefix):
                 found.setdefault(hold, []).append(entry.seq)
@@ -133,7 +136,7 @@ async def prune(path: Path, before: int, target: Path, *, key: Path, clock: Call
 
     The genesis stays. The ledger must verify. Raises SluiceError.
     """
-    report = await asyncio.to_thread(verify, path, clock())
+    report = await asyncio.to_thread(verify, path, clock(), payloads_key=key.with_name(PAYLOADS_KEY))
     if not report.ok:
         raise fail(
             f"'{path}' does not verify", "what is broken is not pruned", "sluice ledger verify", exit=Exit.NO

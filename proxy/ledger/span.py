@@ -16,7 +16,8 @@ from dataclasses import asdict, dataclass
 from typing import Final
 
 from proxy.chain import Findings, Head, Links, UnfitError, read
-from proxy.ledger.opening import check_payload
+from proxy.ledger.cipher import Cipher
+from proxy.ledger.payload import Payloads
 from proxy.ledger.quiet import Quiet
 from proxy.ledger.read import BROKEN
 from proxy.ledger.removal import Erased
@@ -64,7 +65,8 @@ class Span:
     `prev` is what its first entry names, `hash` that of its last one; `begins` and `ends` are their
     times, and with `set_back` the first may be earlier than what is before. `trees` are the frontier
     and the time at each of the sizes asked for, and at the end of the run. `loose` are the numbers of
-    the entries that tell of more than this run, `quiet` the requests that the others speak of.
+    the entries that tell of more than this run, `quiet` the requests that the others speak of. Of the
+    payloads so many are `encrypted`, and so many `unopened`.
     """
 
     first: int
@@ -77,6 +79,8 @@ class Span:
     trees: tuple[tuple[int, tuple[str, ...], str], ...]
     loose: tuple[int, ...]
     quiet: frozenset[str]
+    encrypted: int = 0
+    unopened: int = 0
 
     def encode(self) -> bytes:
         """One line."""
@@ -94,20 +98,20 @@ class Span:
         )
 
 
-def read_span(connection: sqlite3.Connection, task: Task) -> Span | None:
+def read_span(connection: sqlite3.Connection, task: Task, cipher: Cipher | None) -> Span | None:
     """Read a run; None where something is wrong in it, or it is not whole."""
     try:
-        return _Reading(task).read(connection.execute(_ROWS, (task.first, task.end)))
+        return _Reading(task, cipher).read(connection.execute(_ROWS, (task.first, task.end)))
     except (*BROKEN, TypeError, ValueError, OverflowError, UnfitError):
         return None  # whoever reads it entry by entry says what it is
 
 
 class _Reading:
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, cipher: Cipher | None) -> None:
         self._task = task
         self._findings = Findings()
         self._links = Links(self._findings, latest=task.latest)
-        self._erased = Erased(task.before, set(task.erased))
+        self._payloads = Payloads(self._findings, Erased(task.before, set(task.erased)), cipher)
         self._quiet = Quiet()
 
     def read(self, rows: Iterator[tuple[int, object, object, object, object]]) -> Span | None:
@@ -122,7 +126,7 @@ class _Reading:
                 prev, set_back = _before(body)
                 links.head = Head(task.first - 1, bytes.fromhex(prev))
             fields = links.entry(body, seq=seq, stored=stored)
-            check_payload(findings, seq, fields, salt, data, self._erased)
+            self._payloads.check(seq, fields, salt, data)
             self._quiet.take(seq, fields)
             leaves.append(links.head.hash)
             if len(leaves) == next_size:
@@ -144,6 +148,8 @@ class _Reading:
             trees=tuple((size, tuple(peaks_at(levels, size)), time) for size, time in sized),
             loose=tuple(self._quiet.loose),
             quiet=frozenset(self._quiet.ids),
+            encrypted=self._payloads.encrypted,
+            unopened=self._payloads.unopened,
         )
 
 

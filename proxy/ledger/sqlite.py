@@ -77,6 +77,7 @@ class SqliteLedger:
         self._head = ready.head
         self._seal = ready.seal
         self._signer = ready.signer
+        self._cipher = ready.cipher
         self._connection: aiosqlite.Connection | None = None
         self._waiting: deque[_Waiting] = deque()
         self._group = Group(())
@@ -96,6 +97,7 @@ class SqliteLedger:
         path: Path,
         *,
         key: Path | None = None,
+        encrypt: bool = False,
         against: Sequence[Place] = (),
         started: Fields = _NO_FIELDS,
         clock: Callable[[], float] = time.time,
@@ -104,7 +106,8 @@ class SqliteLedger:
         """
         Open a ledger for writing, or make it; `started` are the fields of its `started` entry.
 
-        `key` is the file of the key that signs its head, beside the ledger unless given;
+        `key` is the file of the key that signs its head, beside the ledger unless given; with
+        `encrypt` payloads are encrypted under a key beside that one (`proxy.ledger.cipher`);
         `against` are places that have seen it, which it must agree with.
         What the run before left open is settled in the same transaction. Raises SluiceError
         where the ledger is elsewhere, in use, from a newer version, or broken.
@@ -114,7 +117,7 @@ class SqliteLedger:
         lock = Lock(path)
         try:
             ready = await asyncio.to_thread(
-                _prepared, path, key or path.with_name(KEY), against, int(clock() * 1_000_000)
+                _prepared, path, key or path.with_name(KEY), encrypt, against, int(clock() * 1_000_000)
             )
             ledger = cls(path, lock, ready, clock, ticks)
             await ledger._begin(ready, started)
@@ -375,14 +378,14 @@ class SqliteLedger:
         return True
 
     async def _connect(self) -> None:
-        path, expected, signer = self.path, self._head, self._signer
+        path, expected, signer, cipher = self.path, self._head, self._signer, self._cipher
         # Without CREATE: a ledger that is gone is an error, not a new ledger.
         self._connection = await aiosqlite.connect(
             f"{path.absolute().as_uri()}?mode=rw",
             uri=True,
             isolation_level=None,
             timeout=1.0,
-            factory=lambda *args, **options: Pen(path, expected, signer, *args, **options),
+            factory=lambda *args, **options: Pen(path, expected, signer, cipher, *args, **options),
         )
 
     async def _disconnect(self) -> None:
@@ -395,10 +398,10 @@ class SqliteLedger:
             log.warning("closing the ledger: %s", error)
 
 
-def _prepared(path: Path, key: Path, against: Sequence[Place], now: int) -> Ready:
+def _prepared(path: Path, key: Path, encrypt: bool, against: Sequence[Place], now: int) -> Ready:
     if not path.exists():
         check_places(path, key, against, None)
-    ready = prepare(path, key, now)
+    ready = prepare(path, key, now, encrypt=encrypt)
     check_places(path, key, against, ready.seal)
     return ready
 

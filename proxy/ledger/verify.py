@@ -17,9 +17,11 @@ from typing import Final
 from proxy.chain import Finding, Findings, Head, Links
 from proxy.errors import Exit, SluiceError, fail
 from proxy.ledger.anchors import Place, Roots, judge, shelves
+from proxy.ledger.cipher import PAYLOADS_KEY, Cipher, cipher_in
 from proxy.ledger.files import beside, schema_problems
 from proxy.ledger.keyline import KeyLine
 from proxy.ledger.opening import first_key
+from proxy.ledger.payload import Payloads
 from proxy.ledger.read import BROKEN, Source, cannot_open, connect, head, snapshot
 from proxy.ledger.report import Report
 from proxy.ledger.reviews import Reviews
@@ -44,6 +46,7 @@ class Check:
     latest: int
     cores: Cores
     progress: Progress
+    payloads_key: Path
     findings: Findings = field(default_factory=Findings)
     roots: Roots = field(default_factory=Roots)
     reviews: Reviews = field(init=False)
@@ -52,6 +55,8 @@ class Check:
     sealed: bool = False
     live: bool = False
     pruned: int = 0
+    payloads: Payloads | None = None
+    cipher: Cipher | None = None
 
     def __post_init__(self) -> None:
         self.reviews = Reviews(self.findings)
@@ -103,6 +108,9 @@ class Check:
             pinned=self.pinned is not None,
             places=compared,
             reviews=self.reviews.said,
+            encrypted=0 if self.payloads is None else self.payloads.encrypted,
+            unopened=0 if self.payloads is None else self.payloads.unopened,
+            payloads_key=None if self.cipher is None else self.cipher.id,
         )
 
 
@@ -118,6 +126,7 @@ def verify(
     against: Sequence[Place] = (),
     cores: Cores | None = None,
     progress: Progress = _silent,
+    payloads_key: Path | None = None,
 ) -> Report:
     """
     Verify a ledger or an exported jsonl; never writes, not even beside it.
@@ -125,20 +134,22 @@ def verify(
     `now` is Unix time in seconds. `keys` are those that the verifier had before: the log's own,
     and those of witnesses. `against` are places that keep checkpoints. `cores` are how many
     processes read a large ledger (None: as many as there are); `progress` is told how far it is.
-    What is wrong is in the report; SluiceError (exit 2) only where nothing can be opened, or a
-    newer Sluice has made it.
+    `payloads_key` is the file of the key of its payloads (None: beside the ledger); what cannot be
+    opened without it is counted. What is wrong is in the report; SluiceError (exit 2) only where
+    nothing can be opened, or a newer Sluice has made it.
     """
     latest = int(now * 1_000_000) + _DAY
-    check = Check(tuple(keys), tuple(against), latest, cores or Cores(), progress)
+    file = payloads_key or path.with_name(PAYLOADS_KEY)
+    check = Check(tuple(keys), tuple(against), latest, cores or Cores(), progress, file)
     try:
-        with path.open("rb") as file:
-            start = file.read(len(_MAGIC))
+        with path.open("rb") as opened:
+            start = opened.read(len(_MAGIC))
             if start[:1] == b"{":
-                file.seek(0)
-                check.meet(vkey_of(file))
-                file.seek(0)
+                opened.seek(0)
+                check.meet(vkey_of(opened))
+                opened.seek(0)
                 links = Links(check.findings, latest=latest)
-                check.pruned = read_export(file, links, check.roots, check.reviews, check.line)
+                check.pruned = read_export(opened, links, check.roots, check.reviews, check.line)
                 check.settle()
                 return check.report("export", links)
     except OSError as error:
@@ -194,20 +205,21 @@ def _walk(connection: sqlite3.Connection, source: Source, end: Head, check: Chec
 
 
 def _entries(connection: sqlite3.Connection, source: Source, end: Head, check: Check, links: Links) -> None:
+    cipher = check.cipher = cipher_in(connection, check.payloads_key)
+
     def begun() -> Walk:
-        return Walk(
-            connection, end, links, check.roots, check.latest, check.progress, check.reviews, check.line
-        )
+        whole = check.roots, check.latest, check.progress, check.reviews, check.line
+        return Walk(connection, end, links, *whole, cipher)
 
     if end.seq + 1 < check.cores.least:
         walk = begun()
         walk.entries()
     else:
-        with check.cores.readers(source) as read_all:
+        with check.cores.readers(source, check.payloads_key) as read_all:
             walk = begun()  # which reads already, while the processes start
             walk.spans(read_all, check.cores.run)
     walk.orphans()
-    check.pruned = walk.pruned
+    check.pruned, check.payloads = walk.pruned, walk.payloads
 
 
 def _pages(source: Source, findings: Findings) -> None:

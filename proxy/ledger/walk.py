@@ -14,8 +14,9 @@ from typing import Final
 from proxy.chain import Findings, Head, Links, read
 from proxy.ledger import Fields
 from proxy.ledger.anchors import Roots
+from proxy.ledger.cipher import Cipher
 from proxy.ledger.keyline import KeyLine
-from proxy.ledger.opening import check_payload
+from proxy.ledger.payload import Payloads
 from proxy.ledger.read import rows
 from proxy.ledger.removal import Erased, Pruned, erased_in, pruned_in
 from proxy.ledger.reviews import Reviews
@@ -38,7 +39,8 @@ class Walk:
     """
     The way through a ledger up to entry `end`.
 
-    `links` and `roots` are where the chain and the tree are so far, `pruned` how many entries are gone.
+    `links` and `roots` are where the chain and the tree are so far, `pruned` how many entries are gone,
+    `payloads` what lay beside the others; `cipher` opens it where it is encrypted.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Walk:
         progress: Progress,
         reviews: Reviews,
         keys: KeyLine,
+        cipher: Cipher | None,
     ) -> None:
         self.links = links
         self.roots = roots
@@ -64,6 +67,7 @@ class Walk:
         self._keys = keys
         self._erased = erased_in(connection, end.seq)
         self._gone = pruned_in(connection)
+        self.payloads = Payloads(links.findings, self._erased, cipher)
 
     @property
     def _findings(self) -> Findings:
@@ -77,7 +81,7 @@ class Walk:
                 self._begin_again(self._gone)
             fields = self.links.entry(body, seq=seq, stored=stored)
             self.roots.add(self.links.head.hash, self.links.last)
-            check_payload(self._findings, seq, fields, salt, data, self._erased)
+            self.payloads.check(seq, fields, salt, data)
             self._tell(seq, fields)
             if count % _TOLD_EVERY == 0:
                 self._progress(seq + 1, self._end + 1)
@@ -124,6 +128,8 @@ class Walk:
         links = self.links
         links.head = Head(span.end - 1, bytes.fromhex(span.hash))
         links.first, links.last = links.first or span.begins, span.ends
+        self.payloads.encrypted += span.encrypted
+        self.payloads.unopened += span.unopened
         self.roots.join([(Tree(size, map(bytes.fromhex, peaks)), time) for size, peaks, time in span.trees])
         for seq in span.loose:
             (body,) = self._connection.execute("SELECT body FROM entry WHERE seq = ?", (seq,)).fetchone()

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from proxy.ledger.cipher import cipher_in
 from proxy.ledger.read import Source, connect
 from proxy.ledger.span import Span, Task, read_span
 from proxy.ledger.walk import Reader
@@ -42,32 +43,39 @@ class Cores:
     least: int = 50_000
 
     @contextmanager
-    def readers(self, source: Source) -> Iterator[Reader]:
-        """What reads the runs of one ledger, for as long as the block runs."""
+    def readers(self, source: Source, payloads: Path) -> Iterator[Reader]:
+        """
+        What reads the runs of one ledger, for as long as the block runs.
+
+        `payloads` is the file of the key of its payloads, which each process reads for itself.
+        """
         if self.count > 1:
-            with _processes(source, self.count) as processes:
+            with _processes(source, payloads, self.count) as processes:
                 yield Workers(processes)
         else:
             with closing(connect(source)) as connection:
-                yield lambda tasks: ((task, read_span(connection, task)) for task in tasks)
+                cipher = cipher_in(connection, payloads)
+                yield lambda tasks: ((task, read_span(connection, task, cipher)) for task in tasks)
 
 
-def work(path: str, how: str) -> None:
+def work(path: str, how: str, payloads: str) -> None:
     """What such a process does: a line for each line, ``null`` for a run that is no span."""
     with closing(connect(Source(Path(path), how))) as connection:
+        cipher = cipher_in(connection, Path(payloads))
         for line in sys.stdin.buffer:
-            span = read_span(connection, Task.decode(line))
+            span = read_span(connection, Task.decode(line), cipher)
             sys.stdout.buffer.write(b"null\n" if span is None else span.encode())
             sys.stdout.buffer.flush()
 
 
 @contextmanager
-def _processes(source: Source, count: int) -> Iterator[list[subprocess.Popen[bytes]]]:
+def _processes(source: Source, payloads: Path, count: int) -> Iterator[list[subprocess.Popen[bytes]]]:
+    told = [json.dumps(sys.path), str(source.path), source.how, str(payloads)]
     with ExitStack() as stack:
         started = []
         for _ in range(count):
             process = subprocess.Popen(
-                [sys.executable, "-I", "-c", _START, json.dumps(sys.path), str(source.path), source.how],
+                [sys.executable, "-I", "-c", _START, *told],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
             )

@@ -26,6 +26,7 @@ _UNSAID: Final = frozenset(
             "hold",
             "request",
             "payload",
+            "encrypted",
             "microseconds",
             "status",
         ),
