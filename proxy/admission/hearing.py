@@ -195,8 +195,7 @@ class Hearing:
 
     async def _open(self, verdict: Verdict, word: Word) -> Decision:
         decision = _by_rule(word, verdict)
-        if word is Word.ALLOWED:
-            self._counted = self._admission.counting.take(self._action, verdict)
+        self._counted = self._admission.counting.take(self._action, verdict)
         return decision if self._counted else await self._opened(decision, verdict, wait=False)
 
     async def _opened(self, decision: Decision, verdict: Verdict, *, wait: bool) -> Decision:

@@ -245,6 +245,22 @@ def test_an_entry_is_one_line():
     )
 
 
+def test_counted_reads_are_one_line_that_names_those_with_the_most():
+    def reads(agent, count):
+        return {"agent": agent, "host": "h", "rule": "r", "requests": count, "completed": {"2xx": count}}
+
+    entry = {
+        "seq": 14, "time": "2026-11-22T08:25:09Z", "kind": "counted", "since": "2026-11-22T08:24:09Z",
+        "until": "2026-11-22T08:25:09Z", "policy": "ab", "requests": 9,
+        "reads": [reads("uid:a", 1), reads(HOSTILE, 5), reads("uid:b", 2), reads("uid:c", 1)],
+    }  # fmt: skip
+    assert printed([entry_line(entry)]) == (
+        f"    14  2026-11-22 08:25:09          counted      9 reads: {SAFE} at h by r: 5, answered 2xx 5;"
+        " uid:b at h by r: 2, answered 2xx 2; uid:a at h by r: 1, answered 2xx 1; and 1 more"
+        "  since=2026-11-22T08:24:09Z\n"
+    )
+
+
 def test_an_outcome_says_which_request_what_answer_and_how_long():
     entry = {
         "seq": 13, "time": "2026-11-22T08:25:09Z", "kind": "completed", "id": "7f3k2qaaaa",

@@ -35,6 +35,10 @@ async def path(tmp_path: Path) -> Path:
         completed("h1"),
         decided("n", "denied", url=NASTY, why=NASTY, rules=["other", "r"], hold="h2", by="reviewer"),
         decided("r", "refused"),
+        Draft(
+            "counted",
+            {"requests": 3, "reads": [{"agent": NASTY, "host": NASTY, "rule": NASTY, "requests": 3}]},
+        ),
     ):
         await ledger.queue(draft)
     await ledger.close()
@@ -69,7 +73,10 @@ def test_ocsf_has_what_the_class_asks_for_and_the_exact_bytes(path: Path) -> Non
         "Delayed"
     ] * 2
     assert next(one for one in events if "http_response" in one)["http_response"] == {"code": 200}
+    [counted] = [one for one in events if one["metadata"]["event_code"] == "counted"]
+    assert (counted["count"], counted["activity_name"], counted["severity_id"]) == (3, "Read", 1)
     assert {one["disposition"] for one in events if "disposition" in one} == {
+        "Allowed",
         "Approved",
         "Delayed",
         "Rejected",
@@ -142,7 +149,7 @@ def test_the_page_is_one_file_that_runs_and_loads_nothing(path: Path) -> None:
         (Filter(agent="uid:alice", decision="refused"), 1),
         (Filter(hold="h1"), 3),
         (Filter(since="2027"), 0),
-        (Filter(until="2027"), 10),
+        (Filter(until="2027"), 11),
     ],
 )
 def test_every_format_takes_the_same_filters(path: Path, format: str, wanted: Filter, count: int) -> None:
