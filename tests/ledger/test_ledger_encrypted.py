@@ -215,24 +215,31 @@ async def test_whole_rows_with_their_salts_are_not_exchanged_unseen(path: Path) 
     assert codes(report(path)) == {"payload"}
 
 
-async def test_an_entry_of_whoever_has_the_logs_key_does_not_pass_with_another_ciphertext(path: Path) -> None:
-    """All hashes agree, and what is kept was encrypted for another entry: only opening it shows that."""
-    from proxy.ledger import pen
+ENCRYPT = Cipher.encrypt
+FORGED: dict[str, Callable[[Cipher, int, bytes], bytes]] = {
+    "for another entry": lambda cipher, seq, plain: ENCRYPT(cipher, seq + 1, plain),
+    "of something else": lambda cipher, seq, plain: ENCRYPT(cipher, seq, plain + b" "),
+}
 
-    await holds(path, "one")
-    honest, moved = pen.Cipher.encrypt, []
 
-    def elsewhere(cipher: Cipher, seq: int, plain: bytes) -> bytes:
-        moved.append(seq)
-        return honest(cipher, seq + 1, plain)
+@pytest.mark.parametrize("forged", FORGED)
+async def test_a_ciphertext_that_the_entry_names_but_that_is_not_its_own_is_found_with_the_key(
+    path: Path, tmp_path: Path, forged: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Written by somebody who has the log's key: every hash agrees, and only opening it shows it."""
+    state = tmp_path / "state"
+    state.mkdir(mode=0o700)
+    monkeypatch.setattr(Cipher, "encrypt", FORGED[forged])
+    ledger, _ = await SqliteLedger.open(path, key=state / KEY, encrypt=True, clock=Clock())
+    seq = await ledger.queue(held("one"))
+    await ledger.close()
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Cipher, "encrypt", elsewhere)
-        await holds(path, "two")
+    found = verified(path, NOW + 3600, payloads_key=state / PAYLOADS_KEY)
 
-    found = report(path)
-    assert [(one.seq, one.code) for one in found.findings] == [(moved[0], "payload")]
-    assert "cannot be decrypted" in found.findings[0].what
+    assert [(one.seq, one.code) for one in found.findings] == [(seq, "payload")]
+    assert report(path).unopened == 1 and report(path).ok  # the key is elsewhere
+    with pytest.raises(SluiceError, match="does not verify"):
+        await prune(path, seq, tmp_path / "old.jsonl", key=state / KEY, clock=Clock())
 
 
 def _cut(file: Path) -> None:
