@@ -385,7 +385,9 @@ async def test_an_edit_that_gets_lost_on_its_way_to_the_disk_cuts_the_hold_off(
     text = sheet.text.replace("amount=500", "amount=5000")
     view = await at.preview(sheet, text)
     honest, lost = h.ledger.queue, asyncio.get_running_loop().create_future()
-    monkeypatch.setattr(h.ledger, "queue", lambda draft, **_: lost if draft.kind == "edited" else honest(draft))
+    monkeypatch.setattr(
+        h.ledger, "queue", lambda draft, **_: lost if draft.kind == "edited" else honest(draft)
+    )
     editing = asyncio.create_task(at.edit(sheet, text, becomes=view.digest))
     while not h.admission.approvals.pending[0].edit:
         await asyncio.sleep(0)
