@@ -60,7 +60,7 @@ def test_a_changed_policy_judges_again_what_waits(
         rules = RULES.replace("where: {json.amount: {above: 100}}", "where: {json.amount: {above: 200}}")
         rules = rules.replace(
             "    then: hold\n    show: [json.amount]\n    hold: {rejoin: 1s}",
-                "    then: deny\n    show: [json.amount]",
+            "    then: deny\n    show: [json.amount]",
         )
         policy(home, rules.replace("/free/**", "/free/**, /other/**"))
         assert denied.result(PATIENCE).problem["decision"] == "refused"

@@ -60,9 +60,7 @@ def test_a_recipient_waits_until_mail_to_them_was_released(gate: Gate, mark: str
     gate.answer(gate.held(f"{mark}b"), approves=True)
     assert again.result() == 200
     assert mail(gate, f"{mark}c", "Ann <ANN@example.org>") == 200
-    (entry,) = until(
-        lambda: [one for one in gate.entries(kind="decided") if one["url"].endswith(f"{mark}c")]
-    )
+    (entry,) = until(lambda: [one for one in gate.entries(kind="decided") if one["url"].endswith(f"{mark}c")])
     assert entry["decision"] == "allowed"
     assert "ann" not in str(entry["recipients"]).lower()
 
