@@ -8,6 +8,7 @@ every reader does and writes nothing.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -60,6 +61,7 @@ class Cores:
 
 def work(path: str, how: str, payloads: str) -> None:
     """What such a process does: a line for each line, ``null`` for a run that is no span."""
+    gc.disable()  # nothing that it makes refers to itself, and a run is let go of when it is told
     with closing(connect(Source(Path(path), how))) as connection:
         cipher = cipher_in(connection, Path(payloads))
         for line in sys.stdin.buffer:
