@@ -122,7 +122,7 @@ class Gate:
     desk: ControlDesk
     trust: ssl.SSLContext
     sinks: Sequence[Sink]
-    seen: set[str] = field(default_factory=set)
+    seen: set[tuple[str, int]] = field(default_factory=set)
 
     @property
     def arrivals(self) -> int:
@@ -130,8 +130,8 @@ class Gate:
         return sum(sink.arrivals for sink in self.sinks)
 
     def held(self) -> bool:
-        """Whether a hold has opened since the last time that one was found."""
-        holds = {hold.id for hold in asyncio.run(self.desk.snapshot()).holds}
+        """Whether a hold has opened since then, or was joined: two cases may be the same request."""
+        holds = {(hold.id, hold.attempts) for hold in asyncio.run(self.desk.snapshot()).holds}
         fresh = holds - self.seen
         self.seen |= fresh
         return bool(fresh)
