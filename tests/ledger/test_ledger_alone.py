@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import random
+import runpy
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,7 @@ from test_ledger_verify import EXPORT_ATTACKS
 from proxy.ledger.export import export_to
 from proxy.ledger.prove import checkpoint
 from proxy.ledger.read import Filter
+from proxy.ledger.verify import verify
 
 __all__ = ["kit", "whole"]
 SCRIPT = Path(__file__).parent.parent.parent / "scripts" / "verify_export.py"
@@ -81,6 +85,20 @@ def test_every_attack_on_an_export_is_found(out: Path, name: str) -> None:
     out.write_bytes(b"".join(attack(out.read_bytes().splitlines(keepends=True))))
     status, said = alone(out)
     assert (status, said.startswith("WRONG: ")) == (1, True)
+
+
+def test_two_verifiers_agree_on_every_byte_that_was_changed(out: Path) -> None:
+    script = runpy.run_path(str(SCRIPT))
+    whole, chance = out.read_bytes(), random.Random(1)
+    for _ in range(300):
+        at = chance.randrange(len(whole))
+        harmed = bytearray(whole)
+        harmed[at] ^= 1 << chance.randrange(8)
+        out.write_bytes(harmed)
+        with pytest.raises(script["Wrong"]), out.open("rb") as file:
+            script["verify"](file, script["Chain"](None))
+        assert not verify(out, time.time()).ok, at
+    assert len(whole) > 300
 
 
 def test_what_only_a_checkpoint_shows_is_found_with_it(kit: Kit, tmp_path: Path) -> None:
