@@ -165,7 +165,7 @@ class Hearing:
     def _covered(self, verdict: Verdict, asked: bytes) -> tuple[Grant, Hold] | None:
         """A grant under which this may go, its use counted, and the hold that it would have been."""
         admission = self._admission
-        if self._left or admission.policy is not self._policy:
+        if self._left or admission.policy is not self._policy or not admission.granting.standing:
             return None
         hold = open_hold(self._id, self._action, verdict, admission.clock(), asked)
         if admission.recall.in_doubt(hold):
