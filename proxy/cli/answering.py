@@ -16,7 +16,7 @@ from proxy.console.groups import Group
 from proxy.errors import Exit, SluiceError, fail
 from proxy.keyring.desk import SigningDesk
 from proxy.keyring.finding import terminal_as_it_was
-from proxy.render import emit, hold_lines, offer_lines, plain_line, printer, problem_lines, time_left
+from proxy.render import emit, hold_lines, offer_lines, plain_line, printer, problem_lines, time_left, visible
 from proxy.wire import HoldView, hold_json
 
 MOST: Final = 50
@@ -111,7 +111,7 @@ def _confirm(view: HoldView) -> None:
         return
     what, text = view.confirm
     say(f"{view.id[:6]}  {plain_line(view).plain}")
-    print(f"sluice: to approve it type its {what} ({text}): ", end="", file=sys.stderr, flush=True)
+    print(f"sluice: to approve it type its {what} ({visible(text)}): ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip() != text:
         raise fail(f"that is not the {what}; hold {view.id[:6]} is not approved", exit=Exit.NO)
 
