@@ -202,7 +202,7 @@ def test_a_running_gate_is_asked_to_erase(tmp_path: Path) -> None:
             "--proxy",
             url,
             "-d",
-            "canary=4f1c9a",
+            "canary=a+secret+thing",
             "http://api.example/pay",
         ]
         with subprocess.Popen(asking) as agent:
@@ -218,7 +218,7 @@ def test_a_running_gate_is_asked_to_erase(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         gate.send_signal(signal.SIGTERM)
         gate.wait(10)
-    assert not any(b"4f1c9a" in file.read_bytes() for file in state.glob("ledger.db*"))
+    assert not any(b"secret+thing" in file.read_bytes() for file in state.glob("ledger.db*"))
     shown = sluice(state, "ledger", "show", "--json", "--kind", "erased").stdout
     assert (json.loads(shown)["hold"], json.loads(shown)["reason"]) == (hold, "art. 17")
     assert sluice(state, "ledger", "verify").returncode == 0
