@@ -89,7 +89,8 @@ class Terminal:
         drawn = _encoded(lines, size[0])
         for number, line in enumerate(drawn):
             if number >= len(self._lines) or self._lines[number] != line:
-                self._out += f"\x1b[{number + 1};1H\x1b[0m{line}\x1b[0m\x1b[K".encode()
+                # Cleared first: after a line that fills its row, the cursor still stands on the last cell.
+                self._out += f"\x1b[{number + 1};1H\x1b[0m\x1b[K{line}\x1b[0m".encode()
         self._lines = drawn
         if title != self._title:
             self._out += f"\x1b]2;{visible(title)}\x07".encode()

@@ -485,6 +485,7 @@ def test_it_works_in_tmux(tmp_path):
         seen = captured(name, "▸ 0001kk", "0002kk")
         assert seen[0].startswith("sluice  2 waiting") and seen[1].startswith("▸ 0001kk")
         assert seen[2].startswith("  0002kk") and seen[3].startswith("── hold 0001")
+        assert seen[1].endswith("…"), "a line that is cut says so in the last column"
         assert tmux(name, "display-message", "-p", "#{pane_title}").strip() == "sluice: 2 waiting"
         time.sleep(0.6)  # what the reviewer is given to read: keys before that decide nothing
         tmux(name, "send-keys", "a")
