@@ -286,8 +286,9 @@ def _lies_to_auditors(book: Book) -> Iterator[Finding]:
         if entry.get("hold") and by != _BY.get(word, by):
             yield Finding(Wrong.LIE, mark, f"the ledger says {word!r} by {by}")
         if word in ("approved", "denied"):
-            hold, approves = entry.get("hold") or entry.get("again"), word == "approved"
-            calls = [one for one in book.journal.calls if one.hold == hold and one.approves == approves]
+            # A denial may be of another hold for the same request, which then stands under `again`.
+            holds, approves = {entry.get("hold"), entry.get("again")}, word == "approved"
+            calls = [one for one in book.journal.calls if one.hold in holds and one.approves == approves]
             names = {one.name for one in calls if one.taken}
             if not set(entry["reviewers"]) <= names or not entry["reviewers"]:
                 said, did = ", ".join(entry["reviewers"]), ", ".join(sorted(names))

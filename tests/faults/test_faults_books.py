@@ -255,5 +255,15 @@ def test_a_denial_that_could_not_be_written_is_a_denial_all_the_same() -> None:
     assert findings(found) == []
 
 
+def test_a_denial_of_the_same_request_under_another_hold_is_a_persons_too() -> None:
+    found = approved()
+    told(found, "denied", detail="no")
+    found.journals[0].calls.append(Call("other", "2", "bob", False, "no", sent=2.0, refusal="error: gone"))
+    found.entries[-1] |= {"by": "reviewer", "reviewers": ["bob"], "again": "other"}
+    assert "denied' by bob" in str(findings(found))
+    found.journals[0].calls[0].refusal = ""
+    assert findings(found) == []
+
+
 def test_a_fault_on_the_way_brings_nothing_about() -> None:
     assert brought_about(approved(Fault.FIN)) == set()
