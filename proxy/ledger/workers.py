@@ -15,9 +15,11 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Final
 
 from proxy.ledger.cipher import cipher_in
@@ -29,6 +31,9 @@ _START: Final = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from proxy.ledger.workers import work; work(*sys.argv[2:])"
 )
+
+_AHEAD: Final = 3
+"""Runs for each process that are read or wait, so that none waits for one that is slower."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +101,13 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 class Workers:
-    """Processes that each read one run at a time."""
+    """Processes that each read one run at a time: whichever is free reads the next one."""
 
     def __init__(self, processes: Sequence[subprocess.Popen[bytes]]) -> None:
-        self._processes = processes
+        self._count = len(processes)
+        self._free: SimpleQueue[subprocess.Popen[bytes]] = SimpleQueue()
+        for process in processes:
+            self._free.put(process)
 
     def __call__(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, Span | None]]:
         """
@@ -107,27 +115,35 @@ class Workers:
 
         None too for what a process did not tell because it has ended: that is read by whoever asked.
         """
-        given = iter(tasks)
-        # A process is told the next task when it has told of the last: neither waits to be read.
-        under_way = deque((process, task) for process, task in zip(self._processes, given, strict=False))
-        for process, task in under_way:
-            _tell(process, task)
-        while under_way:
-            process, task = under_way.popleft()
-            span = _told(process)
-            if (following := next(given, None)) is not None:
-                _tell(process, following)
-                under_way.append((process, following))
-            yield task, span
+        under_way: deque[tuple[Task, Future[Span | None]]] = deque()
+        pool = ThreadPoolExecutor(self._count)
+        try:
+            for task in tasks:
+                under_way.append((task, pool.submit(self._ask, task)))
+                if len(under_way) >= _AHEAD * self._count:
+                    task, told = under_way.popleft()
+                    yield task, told.result()
+            for task, told in under_way:
+                yield task, told.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _ask(self, task: Task) -> Span | None:
+        process = self._free.get()
+        try:
+            return _told(process) if _tell(process, task) else None
+        finally:
+            self._free.put(process)
 
 
-def _tell(process: subprocess.Popen[bytes], task: Task) -> None:
+def _tell(process: subprocess.Popen[bytes], task: Task) -> bool:
     assert process.stdin is not None
     try:
         process.stdin.write(task.encode())
         process.stdin.flush()
     except BrokenPipeError:
-        return  # it has ended: its answer is None
+        return False
+    return True
 
 
 def _told(process: subprocess.Popen[bytes]) -> Span | None:
