@@ -9,6 +9,7 @@ The files of a ledger: where they must be, who may touch them, and what makes th
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import sqlite3
@@ -158,15 +159,20 @@ class Lock:
                 "two writers would tear its chain in two",
                 "stop the other sluice, or wait for its ledger verify, or name another file with --ledger",
             ) from None
-        os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, b"%d\n" % os.getpid(), 0)
+        self._say(b"%d\n" % os.getpid())
 
     def release(self) -> None:
         """Let another writer in."""
         if self._fd >= 0:
-            os.ftruncate(self._fd, 0)
+            self._say(b"")
             os.close(self._fd)
             self._fd = -1
+
+    def _say(self, who: bytes) -> None:
+        """Who has it, for people: the lock holds all the same where the disk is full or read-only."""
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._fd, 0)
+            os.pwrite(self._fd, who, 0)
 
 
 def try_share(path: Path) -> int | None:
@@ -187,7 +193,11 @@ def _open_lock(path: Path, flags: int) -> int:
     try:
         return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise fail(f"the ledger's lock '{path}' cannot be opened: {error.strerror}") from None
+        raise fail(
+            f"the ledger's lock '{path}' cannot be opened: {error.strerror}",
+            "only who holds the lock may write the ledger",
+            "let its folder be written, or name another ledger: --ledger FILE",
+        ) from None
 
 
 def identity(path: Path) -> Identity:

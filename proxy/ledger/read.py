@@ -108,16 +108,31 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
     Raises SluiceError: exit 2 where nothing can be opened, 1 where it is no ledger.
     """
     _present(path)
-    connection = _connect(path, "mode=ro")
+    with ExitStack() as stack:
+        connection = _beside_a_writer(path, stack)
+        try:
+            if problems := schema_problems(connection):
+                what = "; ".join(words for _, words in problems)
+                raise fail(f"'{path}' cannot be read: {what}", exit=exit_of(problems))
+            yield connection
+        except BROKEN as error:
+            raise no_ledger(path, str(error)) from None
+
+
+def _beside_a_writer(path: Path, stack: ExitStack) -> sqlite3.Connection:
+    """
+    A connection that does not keep a gate from writing, until `stack` closes it.
+
+    For that SQLite makes files beside the ledger. Where the disk takes none, because it is
+    read-only or full, the ledger is read as `snapshot` does.
+    """
     try:
-        if problems := schema_problems(connection):
-            what = "; ".join(words for _, words in problems)
-            raise fail(f"'{path}' cannot be read: {what}", exit=exit_of(problems))
-        yield connection
-    except BROKEN as error:
-        raise no_ledger(path, str(error)) from None
-    finally:
-        connection.close()
+        connection = _connect(path, "mode=ro")
+    except SluiceError:
+        connection, _ = stack.enter_context(snapshot(path))
+        return connection
+    stack.callback(connection.close)
+    return connection
 
 
 def _present(path: Path) -> None:

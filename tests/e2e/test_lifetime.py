@@ -18,7 +18,7 @@ import requests
 
 from .clients import with_requests
 from .conftest import HOST, RULES, Started
-from .product import PATIENCE, Gate, policy, until, up
+from .product import PATIENCE, Gate, policy, sluice, until, up
 from .upstream import Upstream
 
 ORDER = b'{"amount": 250}'
@@ -147,20 +147,67 @@ def test_an_agent_may_ask_again_after_a_kill_and_is_held_again(
     assert len(upstream.got(mark)) == 1
 
 
+def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(words, capture_output=True, text=True)
+
+
+def mount(folder: Path, *words: str | Path) -> None:
+    """Mount a file system, or skip the test where that is not allowed."""
+    folder.mkdir(exist_ok=True)
+    if os.geteuid() != 0:
+        pytest.skip("mounting a disk needs root")
+    mounted = run("mount", *words, folder)
+    if mounted.returncode:
+        pytest.skip(f"no disk can be mounted here: {mounted.stderr.strip()}")
+
+
 @pytest.fixture
 def small_disk(home: Path) -> Iterator[Path]:
     """A file system of one mebibyte."""
     folder = home / "disk"
-    folder.mkdir()
-    if os.geteuid() != 0:
-        pytest.skip("mounting a small disk needs root")
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m,mode=700", "tmpfs", folder], capture_output=True
-    )
-    if mounted.returncode:
-        pytest.skip(f"no small disk can be mounted here: {mounted.stderr.decode().strip()}")
+    mount(folder, "-t", "tmpfs", "-o", "size=1m,mode=700", "tmpfs")
     yield folder
-    subprocess.run(["umount", "--lazy", folder], check=True)
+    run("umount", "--lazy", folder)
+
+
+class Worn:
+    """An ext4 in a file, mounted so that its first error makes it read-only, as most systems do."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._image = folder.with_name("disk.img")
+        with self._image.open("wb") as file:
+            file.truncate(24 * 1024 * 1024)
+        if run("mkfs.ext4", "-q", "-F", "-m", "0", self._image).returncode:
+            pytest.skip("no ext4 can be made here")
+        self.mount()
+        folder.chmod(0o700)
+
+    def mount(self) -> None:
+        mount(self.folder, "-o", "loop,errors=remount-ro", self._image)
+
+    def fail(self) -> None:
+        """An error, by the switch that the kernel has for tests."""
+        device = Path(run("findmnt", "-no", "SOURCE", self.folder).stdout.strip())
+        switch = Path("/sys/fs/ext4") / device.name / "trigger_fs_error"
+        if not switch.exists():
+            pytest.skip("this kernel has no switch for an error of ext4")
+        switch.write_text("1")
+        with pytest.raises(OSError, match="Read-only file system"):
+            (self.folder / "probe").touch()
+
+    def mend(self) -> None:
+        """What an operator does: unmount, check, mount again."""
+        assert run("umount", self.folder).returncode == 0
+        assert run("e2fsck", "-fy", self._image).returncode in (0, 1)
+        self.mount()
+
+
+@pytest.fixture
+def worn_disk(home: Path) -> Iterator[Worn]:
+    disk = Worn(home / "worn")
+    yield disk
+    run("umount", "--lazy", disk.folder)
 
 
 def test_on_a_full_disk_an_approval_is_none_and_room_brings_it_back(
@@ -199,6 +246,73 @@ def test_while_the_ledger_cannot_grow_nothing_leaves_and_everyone_is_told(
         recovers(gate, upstream, mark)
         assert gate.stop() == 0
         assert gate.sluice("ledger", "verify").status == 0
+
+
+def test_a_disk_that_its_kernel_has_made_read_only_loses_nothing_and_lets_nothing_out(
+    home: Path, flags: list[str], upstream: Upstream, waiting: Waiting, mark: str, worn_disk: Worn
+) -> None:
+    ledger = worn_disk.folder / "ledger.db"
+    with up(home, *flags, ledger=ledger) as gate:
+        [answered] = waiting(gate, f"{mark}/yes", 1)
+        gate.answer(gate.held(mark), True)
+        assert answered.result(PATIENCE).status == 200
+        until(lambda: gate.entries(kind="completed"))
+        first, second = waiting(gate, f"{mark}/no", 2)
+        acknowledged = gate.entries()
+        worn_disk.fail()
+        cannot_approve(gate, first, f"{mark}/no-00")
+        for method, path in (("GET", "books"), ("POST", "free"), ("POST", "orders")):
+            told = with_requests(gate, method, f"https://{HOST}/{path}/{mark}", ORDER)
+            assert (told.status, told.problem["decision"]) == (503, "unavailable")
+        assert "ead-only" in gate.status().ledger_error or "I/O" in gate.status().ledger_error
+        assert gate.stop() == 0
+        assert second.result(PATIENCE).problem["decision"] == "unavailable"
+    assert len(upstream.got(mark)) == 1
+
+    worn_disk.mend()
+
+    with up(home, *flags, ledger=ledger) as gate:
+        assert gate.entries()[: len(acknowledged)] == acknowledged
+        ended = {
+            entry["hold"]: entry["decision"] for entry in gate.entries(kind="decided") if "hold" in entry
+        }
+        assert sorted(ended.values()) == ["approved", "cut_off", "cut_off"]
+        [again] = waiting(gate, f"{mark}/no", 1)
+        gate.answer(gate.held(mark), True)
+        assert again.result(PATIENCE).status == 200
+        assert gate.stop() == 0
+        assert gate.sluice("ledger", "verify", ledger).status == 0
+    assert len(upstream.got(mark)) == 2
+
+
+def test_a_ledger_on_a_read_only_disk_is_read_and_not_written(
+    home: Path, flags: list[str], upstream: Upstream, waiting: Waiting, mark: str, small_disk: Path
+) -> None:
+    def remount(how: str) -> int:
+        return run("mount", "-o", f"remount,{how}", small_disk).returncode
+
+    ledger = small_disk / "ledger.db"
+    with up(home, *flags, ledger=ledger) as gate:
+        [asking] = waiting(gate, mark, 1)
+        assert remount("ro") != 0, "the kernel takes no disk away that is written to"
+        gate.answer(gate.held(mark), True)
+        assert asking.result(PATIENCE).status == 200
+        assert gate.stop() == 0
+        before = gate.entries()
+    assert remount("ro") == 0
+    with (
+        pytest.raises(AssertionError, match=r"Read-only file system\nsluice: why: .*\nsluice: fix: "),
+        up(home, *flags, ledger=ledger),
+    ):
+        pass
+    for words in (("verify",), ("show",), ("export", "-o", home / "out.jsonl"), ("checkpoint",)):
+        done = gate.sluice("ledger", words[0], ledger, *words[1:])
+        assert (done.status, words) == (0, words), done.err
+    assert sluice("ledger", "verify", home / "out.jsonl", home=home).status == 0
+    assert remount("rw") == 0
+    with up(home, *flags, ledger=ledger) as gate:
+        assert gate.entries()[: len(before)] == before
+        assert gate.stop() == 0
 
 
 def cannot_approve(gate: Gate, asking: Future[Any], mark: str) -> None:

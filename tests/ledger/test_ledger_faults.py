@@ -192,6 +192,34 @@ async def test_a_ledger_on_a_full_disk_closes_and_says_so(reserved_disk: Path) -
     assert checked(path).ok
 
 
+@pytest.mark.parametrize("full", [True, False], ids=["full", "read-only"])
+@pytest.mark.parametrize("crashed", [False, True], ids=["stopped", "crashed"])
+async def test_a_ledger_is_read_on_a_disk_that_takes_nothing(
+    reserved_disk: Path, tmp_path: Path, full: bool, crashed: bool
+) -> None:
+    there, path = tmp_path / "there.db", reserved_disk / "ledger.db"
+    ledger, _ = await SqliteLedger.open(there, clock=Clock())
+    await ledger.queue(decided("a"))
+    log = there.with_name("there.db-wal").read_bytes()
+    if not crashed:
+        await ledger.close()
+    path.write_bytes(there.read_bytes())
+    if crashed:
+        path.with_name("ledger.db-wal").write_bytes(log)
+        await ledger.close()
+    if full:
+        with (reserved_disk / "filler").open("wb", buffering=0) as file, pytest.raises(OSError):
+            while True:
+                file.write(bytes(4_096))
+    else:
+        subprocess.run(["mount", "-o", "remount,ro", str(reserved_disk)], check=True)
+    before = {file.name: file.read_bytes() for file in reserved_disk.iterdir()}
+
+    assert kinds(path) == ["genesis", "started", "decided", "stopped"][: 3 if crashed else 4]
+
+    assert all((reserved_disk / name).read_bytes() == data for name, data in before.items())
+
+
 async def test_what_happened_while_the_disk_failed_is_written_once_it_does_not(path: Path) -> None:
     ledger, _ = await SqliteLedger.open(path, clock=Clock())
     await ledger.queue(decided("left"))
