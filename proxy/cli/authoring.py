@@ -42,7 +42,8 @@ def lint(arguments: argparse.Namespace) -> int:
         _print_json(map(as_fields, found))
     else:
         _emit([line for one in found for line in finding_lines(one.problem)])
-        _say(f"{len(found)} findings in {len(policy.rules)} rules")
+        findings = "1 finding" if len(found) == 1 else f"{len(found)} findings"
+        _say(f"{findings} in {len(policy.rules)} rules")
     return int(Exit.NO if found else Exit.YES)
 
 

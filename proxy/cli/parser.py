@@ -241,7 +241,7 @@ def _explaining(inner: Verbs) -> None:
     )
     add("--ledger", type=Path, metavar="FILE", help="for first-seen markers")
     add("--agent", metavar="NAME", help="who asks, as the ledger names it (uid:NAME)")
-    add("--all", action="store_true", help="also the rules that do not name the host")
+    add("--all", action="store_true", help="every rule, also those that do not name the host, each in full")
     add(
         "-H",
         dest="headers",

@@ -8,7 +8,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from decimal import Decimal
 from pathlib import Path
@@ -31,6 +31,8 @@ from proxy.render import CaseResult, case_lines, emit, explain_lines, printer
 from proxy.render import Explanation as Shown
 
 _MAX_BODY: Final = 64 * 2**20
+_STEPS: Final = 10
+_STEP: Final = 160
 
 
 def _check(arguments: argparse.Namespace) -> int:
@@ -99,7 +101,7 @@ def _explain(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(_explained(found)))
     else:
-        emit(printer(sys.stdout, os.environ), list(explain_lines(_shown(found))))
+        emit(printer(sys.stdout, os.environ), list(explain_lines(_shown(found, whole=arguments.all))))
     return int(Exit.YES)
 
 
@@ -144,13 +146,8 @@ def _budget_words(claim: Claim, used: Decimal | None) -> str:
     return f"{claim.account.rule}{owner}: {words}, and this takes {claim.amount:f}: there is room"
 
 
-def _shown(found: room.Explanation) -> Shown:
+def _shown(found: room.Explanation, *, whole: bool) -> Shown:
     answer = found.answer
-    words = {True: "applies", False: "does not apply", None: "unknown"}
-    steps = [
-        f"{one.then} {one.rule}: {words[one.applies]}{f': {one.line}' if one.line else ''}  ({one.at})"
-        for one in found.readings
-    ]
     why = " ".join(_texts(answer, "consequence_why"))
     likely = " or ".join(_texts(answer, "consequence")) or "nobody can say"
     taken_for = f"{likely}: {why}" if why else likely
@@ -160,10 +157,28 @@ def _shown(found: room.Explanation) -> Shown:
         answer.rules,
         answer.why,
         answer.action.operation,
-        steps,
+        _steps(found.readings, whole=whole),
         taken_for,
         [_budget_words(claim, used) for claim, used in found.budgets],
     )
+
+
+def _steps(readings: Sequence[room.RuleReading], *, whole: bool) -> list[str]:
+    """What rules say, those first that have a say; of the others only as many as are read, unless `whole`."""
+    if whole:
+        return [_step(one, None) for one in readings]
+    speak = [one for one in readings if one.applies is not False]
+    others = [one for one in readings if one.applies is False]
+    left = max(0, _STEPS - len(speak))
+    steps = [_step(one, _STEP) for one in (*speak, *others[:left])]
+    more = len(others) - left
+    return [*steps, f"{more} more do not apply: --all"] if more > 0 else steps
+
+
+def _step(one: room.RuleReading, most: int | None) -> str:
+    words = {True: "applies", False: "does not apply", None: "unknown"}
+    line = one.line if most is None or len(one.line) <= most else f"{one.line[:most]}…"
+    return f"{one.then} {one.rule}: {words[one.applies]}{f': {line}' if line else ''}  ({one.at})"
 
 
 def _texts(answer: room.Answer, field: str) -> list[str]:

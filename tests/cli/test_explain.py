@@ -43,6 +43,19 @@ def test_the_first_line_that_did_not_match_is_named_with_its_place(here):
     assert "hold refunds: does not apply: method in POST" in done.out
 
 
+def test_of_many_rules_that_do_not_apply_some_are_shown_and_the_others_counted(here):
+    rule = "  - {{name: r{0}, why: W., match: {{host: api.example.com, path: [{1}]}}, then: hold}}\n"
+    paths = ", ".join(f"/v1/{'x' * 20}{number}" for number in range(10))
+    (here / "p.yaml").write_text(POLICY + "".join(rule.format(number, paths) for number in range(30)))
+    asked = ("POST", "https://api.example.com/v1/refunds", *FORM, "amount=9000")
+    steps = [line for line in explain(here, *asked).out.splitlines() if line.startswith(" ")]
+    assert "hold refunds: applies" in steps[0]
+    assert len(steps) == 11 and steps[-1].strip() == "21 more do not apply: --all"
+    assert max(map(len, steps)) < 250
+    whole = explain(here, *asked, "--all").out
+    assert "r29: does not apply" in whole and "x9  (" in whole
+
+
 def test_what_a_request_is_taken_for_is_said_with_its_why(here):
     done = explain(here, "POST", "https://other.example/v1/payouts", *FORM, "amount=7")
     assert done.out.splitlines()[0] == "hold"
