@@ -190,12 +190,19 @@ def _listed(view: HoldView, now: float, *, selected: bool) -> Text:
 
 
 def _away(scene: Scene) -> Iterator[Text]:
-    """Those that nobody waits for, in one line: they are no work as long as nobody comes back."""
-    gone = [short_id(view) for view in scene.away.values() if view.id not in scene.rows]
-    if gone:
-        more = ", …" if len(gone) > _GONE else ""
-        whose = "its agent has gone" if len(gone) == 1 else "their agents have gone"
-        yield Text(f"  {len(gone)} more, {whose}: {', '.join(gone[:_GONE])}{more}", "dim")
+    """Those that nobody waits for, in a line each way: they are no work as long as nobody comes back."""
+    for state, one, several in (
+        ("unattended", "its agent has gone", "their agents have gone"),
+        (
+            "spendable",
+            "approved, sent when its agent asks again",
+            "approved, sent when their agents ask again",
+        ),
+    ):
+        away = [view for view in scene.away.values() if view.id not in scene.rows and view.state == state]
+        ids = ", ".join(map(short_id, away[:_GONE])) + (", …" if len(away) > _GONE else "")
+        if away:
+            yield Text(f"  {len(away)} more, {one if len(away) == 1 else several}: {ids}", "dim")
 
 
 def _details(view: HoldView, now: float, width: int) -> Iterator[Text]:

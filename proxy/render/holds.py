@@ -129,7 +129,7 @@ def in_short(view: HoldView, now: float) -> Iterator[Row]:
             ),
         )
     yield "answers", _answers(view)
-    if view.confirm:
+    if view.confirm and view.state in _ASKING:
         yield "", Text.assemble(("to approve it, its ", "yellow"), safe(" is typed: ".join(view.confirm)))
     yield "time left", _time(view, now)
     for name, values in view.show.items():
@@ -216,7 +216,9 @@ def _answers(view: HoldView) -> Text:
     said = ", ".join(review.reviewer for review in view.reviews if review.approves)
     approved = f"approved by {said}" if said else ""
     if view.state not in _ASKING:
-        return safe(approved or "none")
+        against = ", ".join(review.reviewer for review in view.reviews if not review.approves)
+        denied = f"denied by {against}" if against else ""
+        return safe("; ".join(filter(None, (approved, denied))) or "none")
     if view.window:
         return Text("none needed")
     need = f"{view.approvals_needed} more needed" if said else f"{view.approvals_needed} needed"

@@ -158,6 +158,15 @@ def test_a_hold_whose_agent_has_gone_leaves_the_queue_and_is_counted():
     assert "has gone" not in text and "attempt 2: Refund 200" in text
 
 
+def test_an_approved_hold_whose_agent_has_yet_to_ask_again_is_not_told_as_gone():
+    reviewer = Reviewer(*(hold_view(n) for n in (1, 2, 3)))
+    reviewer.happens("moved", hold_view(2, state="unattended", agent_waiting=False))
+    reviewer.happens("moved", hold_view(3, state="spendable", agent_waiting=False))
+    text = reviewer.look()
+    assert "1 more, its agent has gone: 0002kk" in text
+    assert "1 more, approved, sent when its agent asks again: 0003kk" in text
+
+
 def test_a_selected_hold_whose_agent_has_gone_stays_and_can_only_be_denied():
     reviewer = Reviewer(hold_view(1), hold_view(2))
     reviewer.look()

@@ -181,6 +181,17 @@ def test_a_hold_that_ended_says_how():
     view = hold_view(state="abandoned", cause="the agent left")
     assert ("", "ended: abandoned: the agent left") in rows(view)
     assert ("time left", "over") in rows(view)
+    assert ("answers", "none") in rows(view)
+
+
+def test_a_hold_that_was_answered_says_by_whom_and_asks_for_nothing_more():
+    reviews = (ReviewView("ada", True, 0.0, ""), ReviewView("bob", False, 0.0, "no"))
+    confirm = ("amount", "100")
+    view = hold_view(state="denied", by=("bob",), reviews=reviews, tier="critical", confirm=confirm)
+    assert ("answers", "approved by ada; denied by bob") in rows(view)
+    assert not any("is typed" in line for _, line in rows(view))
+    asking = hold_view(tier="critical", confirm=confirm)
+    assert ("", "to approve it, its amount is typed: 100") in rows(asking)
 
 
 def test_the_whole_request_is_shown_and_what_is_not_is_said():
