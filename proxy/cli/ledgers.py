@@ -9,9 +9,10 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 
 from proxy.chain import stamp
 from proxy.cli.deciding import desk
@@ -89,17 +90,15 @@ def _keys(texts: list[str]) -> list[Key]:
 
 def _verify(arguments: argparse.Namespace) -> int:
     places = [place(text) for text in arguments.against]
-    watched = sys.stderr.isatty()
-    report = verify(
-        _file(arguments),
-        time.time(),
-        keys=_keys(arguments.key),
-        against=places,
-        progress=_progress() if watched else lambda _, __: None,
-        payloads_key=key_of(_file(arguments), folder(arguments)),
-    )
-    if watched:
-        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+    with _progress(sys.stderr) as progress:
+        report = verify(
+            _file(arguments),
+            time.time(),
+            keys=_keys(arguments.key),
+            against=places,
+            progress=progress,
+            payloads_key=key_of(_file(arguments), folder(arguments)),
+        )
     if arguments.json:
         print(json.dumps(report.as_dict()))
         return int(report.exit)
@@ -149,18 +148,26 @@ def _signed(report: Report) -> list[str]:
 def _export(arguments: argparse.Namespace) -> int:
     wanted = _filter(arguments)
     if arguments.output is None:
-        exports.export(_file(arguments), sys.stdout.buffer, arguments.format, wanted)
-        sys.stdout.flush()
+        with _progress(sys.stderr if not sys.stdout.isatty() else None) as progress:
+            exports.export(_file(arguments), sys.stdout.buffer, arguments.format, wanted, progress)
+            sys.stdout.flush()
         return int(Exit.YES)
-    show = _progress() if sys.stderr.isatty() else None
-    more = {} if show is None else {"progress": show}
-    count = exports.export_to(_file(arguments), arguments.output, arguments.format, wanted, **more)
+    with _progress(sys.stderr) as progress:
+        count = exports.export_to(_file(arguments), arguments.output, arguments.format, wanted, progress)
     print(f"sluice: {count} entries written to {arguments.output}", file=sys.stderr)
     return int(Exit.YES)
 
 
-def _progress() -> exports.Progress:
-    """One line on the terminal that is written over, ten times a second at most."""
+@contextmanager
+def _progress(out: TextIO | None) -> Iterator[exports.Progress]:
+    """
+    One line that is written over, ten times a second at most, and gone in the end.
+
+    Nothing at all where `out` is no terminal.
+    """
+    if out is None or not out.isatty():
+        yield lambda _, __: None
+        return
     last = 0.0
 
     def show(count: int, total: int) -> None:
@@ -168,11 +175,18 @@ def _progress() -> exports.Progress:
         now = time.monotonic()
         if now - last >= _SHOWN and total:
             last = now
-            bar = "━" * (_BAR * count // total)
-            said = f"sluice: {bar:{_BAR}} {count:,} of {total:,} entries"
-            print(f"\r{said}\x1b[K", end="\r", file=sys.stderr, flush=True)
+            said = f"sluice: {'━' * (_BAR * count // total):{_BAR}} {count:,} of {total:,} entries"
+            print(
+                f"\r{said[: os.get_terminal_size(out.fileno()).columns - 1]}\x1b[K",
+                end="\r",
+                file=out,
+                flush=True,
+            )
 
-    return show
+    try:
+        yield show
+    finally:
+        print("\r\x1b[K", end="", file=out, flush=True)
 
 
 def _checkpoint(arguments: argparse.Namespace) -> int:

@@ -37,11 +37,19 @@ _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 type Progress = Callable[[int, int], None]
-"""Told how many entries are written, and how many the ledger has."""
+"""Told how many entries lie behind, and how many the ledger has."""
 
 
 def _silent(_: int, __: int) -> None:
     return None
+
+
+def _none(_: int) -> None:
+    return None
+
+
+type _Found = Iterator[tuple[Entry, dict[str, object]]]
+type _Passed = Callable[[int], None]
 
 
 def export(
@@ -55,22 +63,28 @@ def export(
     """
     with reading(path) as connection:
         end = head(connection)
+
+        def passed(count: int) -> None:
+            progress(count, end.seq + 1)
+
         match format:
             case "jsonl":
-                pieces = _jsonl(connection, wanted)
+                pieces = _jsonl(connection, wanted, end, passed)
             case "csv":
-                pieces = _csv(connection, wanted)
+                pieces = _csv(entries(connection, wanted, last=end.seq, passed=passed))
             case "ocsf" | "cef":
-                pieces = _events(connection, wanted, end, ocsf if format == "ocsf" else cef)
+                found = entries(connection, wanted, last=end.seq, passed=passed)
+                pieces = _events(found, _ledger_id(connection), ocsf if format == "ocsf" else cef)
             case "html":
-                pieces = _page(connection, wanted, end)
+                found = entries(connection, wanted, last=end.seq, passed=passed)
+                pieces = _page(found, page.begin(wanted.said, _ledger_id(connection)), end)
             case _:
                 raise fail(
                     f"'{format}' is no format for an export",
                     fix=f"one of {', '.join(FORMATS)} is",
                     exit=Exit.WRONG,
                 )
-        return _write(out, pieces, lambda count: progress(count, end.seq + 1))
+        return _write(out, pieces)
 
 
 def archive(path: Path, target: Path, before: int) -> bytes:
@@ -85,7 +99,7 @@ def archive(path: Path, target: Path, before: int) -> bytes:
             raise fail(f"there is no entry {before - 1}", fix="sluice ledger show", exit=Exit.NO)
         if target.exists():
             raise fail(f"'{target}' is there already", fix="name another file with --archive")
-        pieces = _jsonl(connection, EVERYTHING, Head(before - 1, row[0]))
+        pieces = _jsonl(connection, EVERYTHING, Head(before - 1, row[0]), before=before)
         _whole(target, lambda out: _write(out, pieces))
     with target.open("rb") as file:
         return hashlib.file_digest(file, "sha256").digest()
@@ -126,12 +140,11 @@ type _Piece = tuple[bytes, int]
 """Bytes to write, and how many entries are whole with them."""
 
 
-def _write(out: BinaryIO, pieces: Iterator[_Piece], written: Callable[[int], None] = lambda _: None) -> int:
+def _write(out: BinaryIO, pieces: Iterator[_Piece]) -> int:
     count = 0
     for data, whole in pieces:
         out.write(data)
         count += whole
-        written(count)
     return count
 
 
@@ -140,33 +153,32 @@ def _ledger_id(connection: sqlite3.Connection) -> str:
 
 
 def _events(
-    connection: sqlite3.Connection,
-    wanted: Filter,
-    end: Head,
-    event: Callable[[Entry, Mapping[str, object], str], bytes],
+    found: _Found, ledger: str, event: Callable[[Entry, Mapping[str, object], str], bytes]
 ) -> Iterator[_Piece]:
-    ledger = _ledger_id(connection)
-    for entry, fields in entries(connection, wanted, last=end.seq):
+    for entry, fields in found:
         yield event(entry, fields, ledger), 1
 
 
-def _page(connection: sqlite3.Connection, wanted: Filter, end: Head) -> Iterator[_Piece]:
-    yield page.begin(wanted.said, _ledger_id(connection)), 0
+def _page(found: _Found, begin: bytes, end: Head) -> Iterator[_Piece]:
+    yield begin, 0
     count = 0
-    for entry, fields in entries(connection, wanted, last=end.seq):
+    for entry, fields in found:
         yield page.row(entry, fields), 1
         count += 1
     yield page.end(count, end), 0
 
 
-def _jsonl(connection: sqlite3.Connection, wanted: Filter, end: Head | None = None) -> Iterator[_Piece]:
-    last, gone, said = end or head(connection), _pruned_line(connection), wanted.said
-    yield from (
-        _filtered(connection, wanted, last.seq, gone) if said else _verbatim(connection, last.seq, gone)
-    )
-    if end is not None:
-        said = {"before": end.seq + 1}
-    line = {"count": last.seq + 1, "filters": said, "head": last.hash.hex(), "kind": "exported", "self": ""}
+def _jsonl(
+    connection: sqlite3.Connection, wanted: Filter, end: Head, passed: _Passed = _none, *, before: int = 0
+) -> Iterator[_Piece]:
+    gone, said = _pruned_line(connection), wanted.said
+    if said:
+        yield from _filtered(entries(connection, last=end.seq, passed=passed), wanted, gone)
+    else:
+        yield from _verbatim(connection, end.seq, gone, passed)
+    if before:
+        said = {"before": before}
+    line = {"count": end.seq + 1, "filters": said, "head": end.hash.hex(), "kind": "exported", "self": ""}
     line["self"] = hashlib.sha256(canonical(line)).hexdigest()
     yield canonical(line) + b"\n", 0
 
@@ -177,17 +189,21 @@ def _pruned_line(connection: sqlite3.Connection) -> bytes:
     return b"" if pruned is None else canonical({**pruned.fields, "kind": "omitted"}) + b"\n"
 
 
-def _verbatim(connection: sqlite3.Connection, end: int, gone: bytes) -> Iterator[_Piece]:
+def _verbatim(connection: sqlite3.Connection, end: int, gone: bytes, passed: _Passed) -> Iterator[_Piece]:
+    count = 0
     for some in bodies(connection, end):
         first, *rest = (b"%b\n" % _bytes(body) for body in some)
         yield b"".join([first, gone, *rest]), len(some)
         gone = b""
+        count += len(some)
+        passed(count)
+    passed(end + 1)
 
 
-def _filtered(connection: sqlite3.Connection, wanted: Filter, end: int, gone: bytes) -> Iterator[_Piece]:
+def _filtered(found: _Found, wanted: Filter, gone: bytes) -> Iterator[_Piece]:
     """One line for each run that is left out, however long: it is written as it is read."""
     omitting = False
-    for entry, fields in entries(connection, last=end):
+    for entry, fields in found:
         if entry.seq == 0 or fields.get("kind") == KIND or wanted.admits(fields):
             yield (b'"],"kind":"omitted"}\n' if omitting else b"") + entry.body + b"\n", 1
             omitting = False
@@ -206,11 +222,11 @@ def _bytes(body: object) -> bytes:
     return body
 
 
-def _csv(connection: sqlite3.Connection, wanted: Filter) -> Iterator[_Piece]:
+def _csv(found: _Found) -> Iterator[_Piece]:
     sheet = io.StringIO(newline="")
     row = csv.writer(sheet).writerow
     row((*COLUMNS, "hash"))
-    for entry, fields in entries(connection, wanted, last=head(connection).seq):
+    for entry, fields in found:
         row(_cells(entry, fields))
         yield _taken(sheet), 1
     yield _taken(sheet), 0

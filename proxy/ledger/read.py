@@ -214,6 +214,10 @@ def _still(path: Path, stack: ExitStack) -> Path:
     return copy
 
 
+def _silent(_: int) -> None:
+    return None
+
+
 def head(connection: sqlite3.Connection) -> Head:
     """The last entry on disk."""
     row = connection.execute("SELECT seq, hash FROM entry NOT INDEXED ORDER BY seq DESC LIMIT 1").fetchone()
@@ -258,11 +262,17 @@ def hashes(connection: sqlite3.Connection, last: int, after: int = -1) -> Iterat
 
 
 def entries(
-    connection: sqlite3.Connection, wanted: Filter = EVERYTHING, *, after: int = -1, last: int | None = None
+    connection: sqlite3.Connection,
+    wanted: Filter = EVERYTHING,
+    *,
+    after: int = -1,
+    last: int | None = None,
+    passed: Callable[[int], None] = _silent,
 ) -> Iterator[tuple[Entry, dict[str, object]]]:
     """
     The entries that a filter admits, oldest first, each with its fields.
 
+    `passed` is told now and then how many of the ledger's entries lie behind, admitted or not.
     Unverified: an entry whose bytes cannot be read raises SluiceError (exit 1).
     """
     end = head(connection).seq if last is None else last
@@ -275,9 +285,8 @@ def entries(
             fields = _fields(entry)
             if wanted.admits(fields):
                 yield entry, fields
-        if len(page) < _PAGE:
-            return
-        at = page[-1][0] + 1
+        at = page[-1][0] + 1 if len(page) == _PAGE else end + 1
+        passed(at)
 
 
 def _query(wanted: Filter) -> tuple[str, list[bytes]]:
