@@ -128,10 +128,11 @@ class Hold:
     `id` carries 128 bits; `opened` and `deadline` are Unix time in seconds. `asked` is the digest
     of the request as the agent sent it, by which its attempts are known; `digest` is the digest
     of what would be sent, `added` headers in it, and what reviewers answer for. `cause` says in
-    words how a settled hold ended, `by` who answered. `salt` (16 random bytes) is what every entry
-    about it commits to its request with. `notices` and `differs` are what a reviewer
-    has to know first: that the same was sent before, how it differs from one that was not. With
-    `edit` a reviewer has put another request in the place of the agent's: `action` is that one.
+    words how a settled hold ended, `by` who answered, `again` which hold for the same that was an
+    answer to. `salt` (16 random bytes) is what every entry about it commits to its request with.
+    `notices` and `differs` are what a reviewer has to know first: that the same was sent before, how
+    it differs from one that was not. With `edit` a reviewer has put another request in the place of
+    the agent's: `action` is that one.
     """
 
     id: str
@@ -144,6 +145,7 @@ class Hold:
     reviews: tuple[Review, ...] = ()
     cause: str = ""
     by: tuple[str, ...] = field(default=())
+    again: str = ""
     asked: bytes = b""
     added: tuple[Header, ...] = ()
     attempts: int = 1
@@ -245,6 +247,14 @@ class Hold:
                 names = tuple(seen.reviewer.name for seen in against)
                 return replace(self.on(Event.DENY, review.reason), by=names)
         return self
+
+    def denied_with(self, other: Hold) -> Hold:
+        """
+        The hold once people have denied `other`, which is for the same request: it is denied, too.
+
+        GoneError where it has ended.
+        """
+        return replace(self.on(Event.DENY, other.cause), by=other.by, again=other.id)
 
     def check_reviewer(self, reviewer: Reviewer, *, approves: bool = True) -> None:
         """Raise where none of the demands is this person's to answer; anyone of a group may deny."""

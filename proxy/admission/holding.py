@@ -270,6 +270,7 @@ def decision_of(hold: Hold, left: str) -> Decision:
         reviewers=hold.by,
         digest=hold.digest,
         salt=hold.salt,
+        again=hold.again,
     )
 
 

@@ -83,7 +83,7 @@ class Recall:
     def ended(self, hold: Hold) -> None:
         """A hold has ended, or its agent has gone; its request's body may still be there."""
         until = self._clock() + hold.verdict.patience.remember
-        if hold.state is State.DENIED:
+        if hold.state is State.DENIED and not hold.again:  # else it is known already whose denial it was
             _keep(self._denied, hold.asked, (until, _light(hold)), LIMIT)
         own = hold.edit.before if hold.edit else hold  # later ones are compared with what was asked
         if hold.state in _NOT_SENT and own.action.request.body is not None:
@@ -130,7 +130,7 @@ class Recall:
         past = self._before(asked, request, verdict, "denied", "approved")
         if past is None or past.decision != "denied":
             return None  # what people said last is what counts
-        return Denial(past.hold, past.why, past.reviewers)
+        return Denial(past.again or past.hold, past.why, past.reviewers)
 
     def _before(self, asked: bytes, request: Request, verdict: Verdict, *decisions: str) -> Past | None:
         """

@@ -16,10 +16,10 @@ from dataclasses import replace
 from typing import Final
 
 from proxy.action import Action
-from proxy.approvals.kept import Limits, Same, bare, lighter, size_of, without_body
+from proxy.approvals.kept import Kept, Limits, bare, lighter, without_body
 from proxy.approvals.waiting import Waiting
 from proxy.errors import Exit, SluiceError, fail
-from proxy.hold import ASKING, OPEN, Event, Hold, Review, State, gone, open_hold
+from proxy.hold import ASKING, Event, Hold, Review, State, gone, open_hold
 from proxy.policy.verdict import Effect, Verdict
 
 # Settled holds stay findable for a while, so that a reviewer who is late is told how it ended.
@@ -37,11 +37,8 @@ class Approvals:
 
     def __init__(self, clock: Callable[[], float], limits: Limits | None = None) -> None:
         self._clock = clock
-        self._limits = limits or Limits()
         self._open: dict[str, Waiting] = {}
-        # By digest: those that no connection waits for, approved ones apart, and those that one does.
-        self._alone, self._spendable, self._attended = Same(), Same(), Same()
-        self._kept = 0
+        self._kept = Kept(limits or Limits())
         self._ended: OrderedDict[str, Hold] = OrderedDict()
         self._watchers: list[Watcher] = []
 
@@ -58,7 +55,7 @@ class Approvals:
         id, verdict = hold.id, hold.verdict
         waiting = Waiting(bare(hold), asyncio.get_running_loop().time() + hold.deadline - hold.opened)
         self._open[id] = waiting
-        self._attended.add(hold.asked, id)
+        self._kept.add(hold)
         self._attend(waiting, verdict.patience.wait if wait is None else wait)
         self._tell("opened", hold)
         return hold
@@ -69,13 +66,13 @@ class Approvals:
 
         One that is approved comes first. None of an agent that nobody can name: it may be another.
         """
-        id = self._spendable.newest(asked) or self._alone.newest(asked)
+        id = self._kept.spendable.newest(asked) or self._kept.alone.newest(asked)
         hold = None if id is None else self._open[id].hold
         return None if hold is None or hold.agent is None else hold
 
     def twin(self, asked: bytes) -> Hold | None:
         """A hold of this digest on which another connection waits, if there is one."""
-        id = self._attended.newest(asked)
+        id = self._kept.attended.newest(asked)
         return None if id is None else self._open[id].hold
 
     def turn(self, id: str) -> asyncio.Future[Hold]:
@@ -125,11 +122,25 @@ class Approvals:
         return waiting is not None and waiting.attended
 
     def review(self, id: str, review: Review) -> Hold:
-        """One person's answer; raises where `Hold.reviewed` does."""
+        """
+        One person's answer; raises where `Hold.reviewed` does.
+
+        What denies a hold denies every same request that is open, too. An approval is for one.
+        """
         waiting = self._open.get(id)
         if waiting is None:
             return self.get(id).reviewed(review)  # raises: it has ended
-        return self._becomes(waiting, waiting.hold.reviewed(review))
+        hold = self._becomes(waiting, waiting.hold.reviewed(review))
+        if hold.state is State.DENIED:
+            self._deny_twins(hold)
+        return hold
+
+    def _deny_twins(self, denied: Hold) -> None:
+        """Those of the same digest; what a reviewer has made of one is another request."""
+        for id in self._kept.ids(denied.asked):
+            waiting = self._open.get(id)
+            if waiting is not None and waiting.hold.edit is None and waiting.hold.may(Event.DENY):
+                self._becomes(waiting, waiting.hold.denied_with(denied))
 
     def leave(self, id: str, why: str) -> None:
         """The agent's connection has gone: unattended for a while, or deferred where people may go on."""
@@ -141,7 +152,7 @@ class Approvals:
             return
         patience = waiting.hold.verdict.patience.rejoin
         self._becomes(waiting, waiting.hold.on(Event.LEAVE, why))
-        if patience <= 0 or self._too_much():
+        if patience <= 0 or self._kept.too_much(waiting.hold):
             self._end(id, Event.LAPSE, why)
         elif id in self._open:
             self._arm(waiting, min(patience, waiting.left()), Event.LAPSE, why)
@@ -301,7 +312,7 @@ class Approvals:
             self._end(id, event, why)
 
     def _defer(self, waiting: Waiting, why: str) -> None:
-        if self._too_much(waiting.hold):
+        if self._kept.too_much(waiting.hold):
             self._becomes(waiting, waiting.hold.on(Event.CUT, "too many requests are deferred"))
             return
         self._becomes(waiting, waiting.hold.on(Event.DEFER, why))
@@ -316,7 +327,10 @@ class Approvals:
 
     def _becomes(self, waiting: Waiting, hold: Hold) -> Hold:
         before, waiting.hold = waiting.hold, lighter(hold)
-        self._move(before, waiting.hold)
+        if before.state is not hold.state:
+            self._kept.remove(before)
+            if not hold.settled:
+                self._kept.add(waiting.hold)
         if hold.settled:
             return self._settle(waiting, hold)
         if before.state is hold.state:
@@ -325,28 +339,6 @@ class Approvals:
             self._moved(waiting, before.state)
             self._tell("moved", hold)
         return hold
-
-    def _move(self, before: Hold, hold: Hold) -> None:
-        """Keep count of those that no connection waits for."""
-        if before.state is hold.state:
-            return
-        indexes = {
-            State.PENDING: self._attended,
-            State.UNATTENDED: self._alone,
-            State.DEFERRED: self._alone,
-            State.SPENDABLE: self._spendable,
-        }
-        if before.state in indexes:
-            indexes[before.state].remove(before.asked, before.id)
-        if hold.state in indexes:
-            indexes[hold.state].add(hold.asked, hold.id)
-        self._kept += size_of(hold) * (hold.state in _ALONE) - size_of(before) * (before.state in _ALONE)
-
-    def _too_much(self, more: Hold | None = None) -> bool:
-        """Whether more is kept than may be of holds that no connection waits for, with one `more`."""
-        count = len(self._alone) + len(self._spendable) + (more is not None)
-        size = self._kept + (size_of(more) if more is not None else 0)
-        return count > self._limits.holds or size > self._limits.size
 
     def _moved(self, waiting: Waiting, before: State) -> None:
         """An open hold is in another state now; whoever waited on it is told."""
@@ -377,7 +369,6 @@ class Approvals:
             watcher(what, hold)
 
 
-_ALONE: Final = OPEN - {State.PENDING}
 _SILENCE: Final = {
     Event.EXPIRE: "nobody answered in time",
     Event.PROCEED: "nobody stopped it",

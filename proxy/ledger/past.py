@@ -31,7 +31,8 @@ class Past:
     One hold that has ended: its decision, by whom and why, when (Unix seconds), and the outcome.
 
     `outcome` is the kind of the entry that says what happened upstream, empty where there is none;
-    `status` is what was answered there.
+    `status` is what was answered there. `again` is the hold that people answered, where that was
+    another one for the same request.
     """
 
     hold: str
@@ -44,6 +45,7 @@ class Past:
     time: float
     outcome: str = ""
     status: int | None = None
+    again: str = ""
 
     def about(self, digest: bytes) -> bool:
         """Whether it was about the request with this digest (32 bytes)."""
@@ -97,6 +99,7 @@ def _past(connection: sqlite3.Connection, seq: int, fields: Mapping[str, object]
         why=str(fields.get("why", "")),
         reviewers=_texts(fields.get("reviewers")),
         time=datetime.fromisoformat(str(fields["time"])).timestamp(),
+        again=str(fields.get("again") or ""),
     )
 
 

@@ -118,18 +118,6 @@ async def test_a_denial_answers_every_same_request_and_no_other(hall: Any) -> No
     assert [one["again"] for one in await h.entries("decided") if "again" in one] == [hold.id]
 
 
-async def test_who_approves_after_a_denial_has_said_the_last_word(hall: Any) -> None:
-    h = await hall()
-    both = [await attempt(h), await attempt(h)]
-    first, second = h.admission.approvals.pending
-    await deny(h, first)
-    await approve(h, second)
-    assert [(await one.ends()).word for one in both] == [Word.DENIED, Word.APPROVED]
-    third = await attempt(h)
-    assert (await h.pending()).notices[0].startswith("the same was already sent")
-    await third.leave()
-
-
 async def test_a_restart_forgets_neither_who_said_no_nor_what_was_sent(hall: Any) -> None:
     h = await hall()
     await deny_one(h)

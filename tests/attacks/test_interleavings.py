@@ -25,7 +25,7 @@ from proxy.action import Request, digest
 from proxy.admission import Admission
 from proxy.admission.editing import edit, propose, sheet
 from proxy.approvals import Approvals
-from proxy.approvals.kept import Limits, size_of
+from proxy.approvals.kept import Amount, Limits, size_of
 from proxy.chain import Findings
 from proxy.decision import Decision, Happened, Outcome
 from proxy.decode import Facts
@@ -391,9 +391,9 @@ class World:
         approvals = self.admission.approvals
         states = {one.id: one for one in approvals.open_holds}
         for index, of in (
-            (approvals._attended, {State.PENDING}),
-            (approvals._spendable, {State.SPENDABLE}),
-            (approvals._alone, OPEN - {State.PENDING, State.SPENDABLE}),
+            (approvals._kept.attended, {State.PENDING}),
+            (approvals._kept.spendable, {State.SPENDABLE}),
+            (approvals._kept.alone, OPEN - {State.PENDING, State.SPENDABLE}),
         ):
             ids = {id for same in index._ids.values() for id in same}
             assert ids == {id for id, hold in states.items() if hold.state in of}
@@ -401,7 +401,11 @@ class World:
         for hold in states.values():
             self._asks_enough(hold)
         kept = [hold for hold in states.values() if hold.state is not State.PENDING]
-        assert approvals._kept == sum(map(size_of, kept))
+        amounts = {agent: Amount() for agent in {one.agent for one in kept}}
+        for one in kept:
+            amounts[one.agent] = amounts[one.agent].of(one)
+        assert approvals._kept.by_agent == amounts
+        assert approvals._kept.total == Amount(len(kept), sum(map(size_of, kept)))
         assert len(kept) <= 6
         ended = Counter(
             str(draft.fields["hold"])

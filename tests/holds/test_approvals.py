@@ -155,6 +155,31 @@ async def test_what_is_kept_of_holds_that_nobody_waits_for_is_bounded() -> None:
             assert not approvals.get("d").settled, "there is room again"
 
 
+@pytest.mark.parametrize("share", [Limits(agent_holds=2), Limits(agent_size=2_030)])
+async def test_an_agent_that_leaves_many_requests_behind_ends_its_own_and_nobody_elses(share: Limits) -> None:
+    for patience, over in ((Patience(), State.ABANDONED), (Patience(wait=60.0), State.CUT_OFF)):
+        approvals = Approvals(time.time, share)
+        verdict = replace(hold_verdict(), patience=patience)
+        approvals.open("mine", decode(replace(REQUEST, agent="uid:other")), verdict)
+        approvals.leave("mine", "gone")
+        for id in "abcd":
+            approvals.open(id, decode(replace(REQUEST, target=b"/" + id.encode())), verdict)
+            approvals.leave(id, "gone")
+        assert [approvals.get(id).state is over for id in "abcd"] == [False, False, True, True]
+        assert not approvals.get("mine").settled
+        approvals.open("more", decode(replace(REQUEST, agent="uid:other")), verdict)
+        approvals.leave("more", "gone")
+        assert not approvals.get("more").settled, "there is room for the others"
+
+
+async def test_agents_that_nobody_can_name_share_one_share() -> None:
+    approvals = Approvals(time.time, Limits(agent_holds=2))
+    for id in "abc":
+        approvals.open(id, decode(replace(REQUEST, agent=None, target=b"/" + id.encode())), hold_verdict())
+        approvals.leave(id, "gone")
+    assert [approvals.get(id).settled for id in "abc"] == [False, False, True]
+
+
 def hold_verdict() -> Verdict:
     return Verdict(Effect.HOLD, "r", ("r",), "why", "0" * 64, demands=(Demand("r"),))
 
