@@ -11,6 +11,7 @@ from typing import Final, NoReturn
 
 from proxy import __version__
 from proxy.cli import parser_grants, parser_ledger, parser_reviewer
+from proxy.cli.examples import Help, epilog
 from proxy.config import Config, Resolve
 from proxy.errors import fail
 from proxy.state import state_folder
@@ -63,7 +64,9 @@ type Verbs = argparse._SubParsersAction[Parser]
 
 
 def _verb(verbs: Verbs, name: str, help: str, *, state: bool = False, json: bool = False) -> Parser:
-    parser = verbs.add_parser(name, help=help, description=help[:1].upper() + help[1:] + ".")
+    said = help[:1].upper() + help[1:] + "."
+    parser = verbs.add_parser(name, help=help, description=said, formatter_class=Help)
+    parser.epilog = epilog(parser.prog)
     if state:
         _state(parser)
     if json:

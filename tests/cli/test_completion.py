@@ -2,12 +2,14 @@
 
 import argparse
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
 
 import pytest
 
+from proxy.cli.examples import EXAMPLES
 from proxy.cli.parser import build
 
 
@@ -38,6 +40,24 @@ def test_every_verb_says_what_it_is_for() -> None:
     (shown,) = [one for one in build()._actions if isinstance(one, argparse._SubParsersAction)]
     for name in shown.choices:
         assert re.search(rf"^    {name} +\S|^    {name}$", help.stdout, re.MULTILINE), name
+
+
+def test_every_verb_has_an_example_in_its_help_and_every_example_is_understood() -> None:
+    shown = [shlex.split(line) for line in EXAMPLES]
+    for words in leaves(build(), ("sluice",)):
+        assert any(tuple(line[: len(words)]) == words for line in shown), words
+    for line in shown:
+        build().parse_args(line[1:])
+
+
+def leaves(parser: argparse.ArgumentParser, words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """Every verb with those above it, but for verbs that only have others below them."""
+    inner = [one for one in parser._actions if isinstance(one, argparse._SubParsersAction)]
+    if not inner:
+        yield words
+    for action in inner:
+        for name, below in action.choices.items():
+            yield from leaves(below, (*words, name))
 
 
 def test_bash_takes_its_completion_and_completes_with_it() -> None:
