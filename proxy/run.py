@@ -33,6 +33,7 @@ from proxy.linux import tree
 from proxy.linux.notice import signal_on_news
 from proxy.linux.peer import address
 from proxy.linux.tree import Process
+from proxy.state import state_folder
 from proxy.wire import LINE_LIMIT, Call, Failure, Status, Verb, decode, encode
 
 CONTROL: Final = "control.sock"
@@ -136,9 +137,17 @@ def _agree(launch: Launch, status: Status) -> None:
 
 def _environment(state: Path, gate: Behind) -> dict[str, str]:
     bundle = write_bundle(state, gate.ca)
-    _say(f"held requests wait for a reviewer: sluice review --state {shlex.quote(str(state))}")
+    _say(f"held requests wait for a reviewer: {_review(state)}")
     _say(f"the agent can read how that works: {URL}")
     return child_environment(os.environ, proxy=gate.status.proxy, ca=gate.ca, bundle=bundle)
+
+
+def _review(state: Path) -> str:
+    """What finds this gate in any terminal and folder; its state is named where it is not the usual one."""
+    there = {name: value for name, value in os.environ.items() if name != "SLUICE_STATE"}
+    if state.absolute() == state_folder(None, there).absolute():
+        return "sluice review"
+    return f"sluice review --state {shlex.quote(str(state.absolute()))}"
 
 
 def _guarded(command: Sequence[str], environment: Mapping[str, str], gate: Behind) -> int:

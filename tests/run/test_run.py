@@ -130,6 +130,17 @@ async def test_the_child_is_told_how_to_review_and_gets_no_console(control: Sock
     )
 
 
+async def test_a_state_folder_is_named_so_that_it_is_found_anywhere_and_the_usual_one_not_at_all(
+    control: Socket, tmp_path: Path
+) -> None:
+    _, _, said = await finish(await start(Path(control.state.name), "true", cwd=tmp_path))
+    assert f"sluice review --state {control.state}\n" in said
+    (tmp_path / "sluice").symlink_to(control.state)
+    usual = {**os.environ, "XDG_STATE_HOME": str(tmp_path)}
+    _, _, said = await finish(await start(tmp_path / "sluice", "true", env=usual))
+    assert "for a reviewer: sluice review\n" in said
+
+
 async def test_nothing_of_ours_is_open_in_the_child(control: Socket) -> None:
     code = "import os; print(sorted(os.listdir('/proc/self/fd'), key=int))"
     _, out, _ = await finish(await start(control.state, PYTHON, "-c", code))
