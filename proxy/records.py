@@ -253,7 +253,8 @@ def confirm(action: Action, verdict: Verdict) -> tuple[str, ...]:
     """
     What a person types to approve this at the critical tier, and what it is called; else nothing.
 
-    The amount (of several the largest), the recipient, else the last step of the path, or what it does.
+    The amount (of several the largest), the recipient, else the last step of the path, or what it does;
+    the host where that would say no more than the method.
     """
     if verdict.tier is not Tier.CRITICAL or verdict.effect is not Effect.HOLD:
         return ()
@@ -267,7 +268,10 @@ def confirm(action: Action, verdict: Verdict) -> tuple[str, ...]:
     step = action.path.rstrip("/").rpartition("/")[2]
     if _can_be_typed(step, ("path",)):
         return "last step of the path", step
-    return "operation", next((text for text in (operation(action),) if _can_be_typed(text, ())), "yes")
+    said = operation(action)
+    if said == f"{action.method} {action.path}" and _can_be_typed(action.host, ("host",)):
+        return "host", action.host
+    return "operation", said if _can_be_typed(said, ()) else "yes"
 
 
 def _typeable(action: Action, name: Field) -> list[str]:

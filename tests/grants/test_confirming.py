@@ -32,7 +32,7 @@ def asked(wanted, rules=CRITICAL):
         (order({"to": "‮gro.live"}, "/v1/send"), ("last step of the path", "send")),
         (order({"to": "sk_live_abcdefghijklmnop"}, "/v1/send"), ("last step of the path", "send")),
         (order({"to": "a" * 81}, "/v1/send"), ("last step of the path", "send")),
-        (request("text/plain", b"", "/"), ("operation", "POST /")),
+        (request("text/plain", b"", "/"), ("host", "api.example.com")),
     ],
 )
 def test_it_is_the_amount_or_the_recipient_or_else_what_is_acted_on(wanted, typed):
