@@ -24,6 +24,7 @@ from typing import IO, Any, Final
 from proxy.childgate import start_gate
 from proxy.console import run_console
 from proxy.control.client import ControlDesk
+from proxy.correct import at_editor
 from proxy.decision import Word
 from proxy.demo.authority import Authority
 from proxy.demo.fakes import BANK, FILES, MAIL, fakes
@@ -36,15 +37,16 @@ from proxy.render.text import visible
 from proxy.wire import Change, HoldView, Snapshot
 
 _INTRO: Final = """\
-A fake bank, mail and file API run on this machine, and an agent that uses them. What it sends
-goes through the gate, under the starter policies: reading flows, what is risky waits for you.
+A fake bank, mail and file API run on this machine, and an agent that uses
+them. What it sends goes through the gate, under the starter policies: reading
+flows, what is risky waits for you.
 
-  a  approve     d  deny, with a reason     enter  look at it whole     ?  help     q  quit
+  a  approve   d  deny, with a reason   enter  look at it whole   ?  help   q  quit
 """
 
 _INTRO_YES: Final = """\
-A fake bank, mail and file API run on this machine, and an agent that uses them. What it sends
-goes through the gate, under the starter policies.
+A fake bank, mail and file API run on this machine, and an agent that uses
+them. What it sends goes through the gate, under the starter policies.
 """
 
 # What `sluice run` says to whoever starts an agent; here that is us.
@@ -217,7 +219,8 @@ async def _listen(process: asyncio.subprocess.Process, stage: Stage) -> None:
 
 async def _watch(stage: Stage, ended: asyncio.Future[None]) -> None:
     """The console, until the person quits or there is nothing more to see."""
-    console = asyncio.ensure_future(run_console(stage.desk, title="sluice demo", clock=time.time))
+    edit = at_editor(stage.state)
+    console = asyncio.ensure_future(run_console(stage.desk, title="sluice demo", clock=time.time, edit=edit))
     both: set[asyncio.Future[Any]] = {ended, console}
     await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
     if not console.done():

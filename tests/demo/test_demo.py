@@ -137,7 +137,8 @@ def starts(environment: dict[str, str]) -> Person:
 
 
 def test_a_person_decides_in_this_terminal_and_reads_what_came_of_it(environment: dict[str, str]) -> None:
-    person = starts(environment)
+    person = starts({**environment, "EDITOR": "true"})
+    person.presses("e", "not edited")
     person.presses("a", "2 waiting")
     person.terminal.send("j")
     person.presses("a", "1 waiting")
