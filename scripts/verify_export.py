@@ -4,11 +4,11 @@ Verifies an exported ledger by itself: Python 3.9 or newer, nothing else, nothin
 
     verify_export.py EXPORT.jsonl [--note CHECKPOINT --key VKEY]
 
-What is checked, and in these words in docs/ledger.md:
+What is checked (docs/ledger.md says more):
 1. Each line is an entry: canonical JSON, number `seq`, and `prev` is the hash of the line before,
    SHA-256(0x00 || line without its line feed); the first has 64 zeros.
-2. A run left out is a line of hashes; the chain closes over it. Entries that were pruned are
-   one line with the hash of the last of them and the frontier of the tree over them.
+2. A run left out is a line of hashes; the chain closes over it. Entries that were pruned, as an
+   entry says, are one line with the hash of the last of them and the frontier of the tree over them.
 3. The last line names how many entries there are, the hash of the last one, and its own hash.
 4. With --note: the root of the tree over the first entries (RFC 6962) is the one in the
    checkpoint, and with --key the log's key has signed it (Ed25519, RFC 8032, below, slow and
@@ -25,13 +25,11 @@ import sys
 from pathlib import Path
 
 LINE = 1 << 31  # a run that was left out is one line, however long
+PRUNED = ("before", "frontier", "genesis", "head")
 
 
 class Wrong(Exception):
     """Something does not hold."""
-
-
-# -- the chain
 
 
 def canonical(value):
@@ -63,7 +61,7 @@ class Chain:
 
     def __init__(self, wanted):
         self.size, self.head, self.peaks = 0, bytes(32), []
-        self.wanted, self.root = wanted, None
+        self.wanted, self.root, self.said, self.begun = wanted, None, [], None
         self.omitted = self.pruned = self.signed = 0
 
     def add(self, hashed):
@@ -91,6 +89,8 @@ class Chain:
         if (fields.get("kind") == "genesis") != (self.size == 0):
             raise Wrong("the genesis is the first entry, and no other is one")
         self.signed += "signature" in fields
+        if fields.get("kind") == "pruned":
+            self.said.append([fields.get(name) for name in PRUNED])
         self.add(sha256(b"\0", line))
 
     def skip(self, hashes):
@@ -106,8 +106,10 @@ class Chain:
         before, frontier = fields.get("before"), fields.get("frontier")
         if self.size != 1 or from_hex(fields.get("genesis")) != self.head or not isinstance(frontier, list):
             raise Wrong("this is not the genesis of the ledger that was pruned")
-        if not isinstance(before, int) or before < 1 or bin(before).count("1") != len(frontier):
+        odd = set(fields) != {*PRUNED, "kind"} or type(before) is not int or before < 1
+        if odd or bin(before).count("1") != len(frontier):
             raise Wrong("the line about what was pruned is not as it must be")
+        self.begun = [fields[name] for name in PRUNED]
         self.size, self.head = before, from_hex(fields.get("head"))
         self.peaks, self.pruned = [from_hex(one) for one in frontier], before - 1
         self.look()
@@ -128,6 +130,8 @@ def check_end(fields, chain):
         raise Wrong(f"the last line names {fields['count']} entries and another head than is there")
     if chain.omitted and not fields["filters"]:
         raise Wrong("entries are left out, and the last line names no filter")
+    if chain.pruned and chain.begun not in chain.said and not fields["filters"]:
+        raise Wrong("entries are missing, and no entry says that these were pruned")
 
 
 def verify(file, chain):
@@ -145,7 +149,7 @@ def verify(file, chain):
                 ended = True
             elif fields.get("kind") != "omitted":
                 chain.entry(raw[:-1], fields)
-            elif "hashes" in fields:
+            elif set(fields) == {"hashes", "kind"}:
                 chain.skip(fields["hashes"])
             else:
                 chain.begin_again(fields)
@@ -179,8 +183,7 @@ def read_note(data):
         raise Wrong("the checkpoint is none: origin, size, root, an empty line and signatures are one")
     signatures = []
     for line in signed[:-1].split("\n"):
-        dash, _, rest = line.partition(" ")
-        name, _, value = rest.partition(" ")
+        dash, name, value = [*line.split(" ", 2), "", ""][:3]
         if dash != "\u2014" or not name:
             raise Wrong("a line of the checkpoint that should be a signature is none")
         signatures.append((name, decode64(value)))
@@ -194,8 +197,7 @@ def int_of(text):
 def check_signature(note, vkey):
     """The log's key, name+id+base64, has signed the text."""
     origin, _, _, text, signatures = note
-    name, _, rest = vkey.partition("+")
-    id_, _, value = rest.partition("+")
+    name, id_, value = [*vkey.split("+", 2), "", ""][:3]
     key = decode64(value)
     expected = sha256(name.encode(), b"\n", key)[:4]
     if len(key) != 33 or key[0] != 1 or expected.hex() != id_:
@@ -253,8 +255,7 @@ def ed25519(public, message, signature):
     number = int.from_bytes(signature[32:], "little")
     if len(signature) != 64 or key is None or point is None or number >= ORDER:
         return False
-    digest = hashlib.sha512(signature[:32] + public + message).digest()
-    challenge = int.from_bytes(digest, "little") % ORDER
+    challenge = int.from_bytes(hashlib.sha512(signature[:32] + public + message).digest(), "little") % ORDER
     return times(number, BASE) == add(point, times(challenge, key))
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import BinaryIO, Final, NamedTuple
 
 from proxy.chain import LIMIT, Findings, Links, UnfitError, canonical, parse_line
@@ -46,7 +47,8 @@ def read_export(file: BinaryIO, links: Links, roots: Roots, reviews: Reviews, ke
     findings = links.findings
     story = Story(findings)
     end: Mapping[str, object] | None = None
-    gone, said = 0, set[int]()
+    begun: Pruned | None = None
+    said: list[Pruned] = []
     while (piece := _next(file, links, roots)) is not None:
         if end is not None:
             findings.add(None, "after_end", "there are lines after the one that says where the export ends")
@@ -56,7 +58,8 @@ def read_export(file: BinaryIO, links: Links, roots: Roots, reviews: Reviews, ke
             links.skip(*piece)
         elif (pruned := _as_pruned(piece)) is not None:
             story.partial = reviews.partial = True
-            gone += _begin_again(pruned, links, roots)
+            _begin_again(pruned, links, roots)
+            begun = pruned
         elif (end := _as_end(piece)) is not None:
             _check_end(end, piece, links, findings)
         else:
@@ -66,9 +69,10 @@ def read_export(file: BinaryIO, links: Links, roots: Roots, reviews: Reviews, ke
             reviews.take(links.head.seq, fields)
             keys.follow(links.head.seq, fields, findings)
             if fields.get("kind") == "pruned" and (pruned := Pruned.parse(fields)) is not None:
-                said.add(pruned.before - 1)
-    if gone and gone not in said and not (end is not None and end.get("filters")):
-        findings.add(1, "omitted", f"{gone} entries are missing, and no entry says that they were pruned")
+                said.append(replace(pruned, roll=None))
+    gone = 0 if begun is None else begun.before - 1
+    if gone and begun not in said and not (end is not None and end.get("filters")):
+        findings.add(1, "omitted", f"{gone} entries are missing, and no entry says that these were pruned")
     if end is None:
         findings.add(
             None, "cut", "the line that says where the export ends is missing: lines may have been cut off"
@@ -84,15 +88,15 @@ def _as_pruned(line: bytes) -> Pruned | None:
         fields = parse_line(line)
     except UnfitError:
         return None
-    return Pruned.parse(fields) if fields.get("kind") == "omitted" else None
+    pruned = Pruned.parse(fields)
+    return pruned if pruned is not None and fields == {**pruned.fields, "kind": "omitted"} else None
 
 
-def _begin_again(pruned: Pruned, links: Links, roots: Roots) -> int:
+def _begin_again(pruned: Pruned, links: Links, roots: Roots) -> None:
     if links.head.seq or links.head.hash != pruned.genesis:
         links.findings.add(0, "genesis", "this is not the genesis of the ledger that was pruned")
     links.head = pruned.head
     roots.begin(pruned.tree)
-    return pruned.before - 1
 
 
 def _next(file: BinaryIO, links: Links, roots: Roots) -> bytes | _Run | None:

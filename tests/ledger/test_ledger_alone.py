@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import ast
+import asyncio
+import json
 import random
 import runpy
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from ledgers import NOW, Clock
 from test_ledger_levels import Kit, kit, whole
 from test_ledger_verify import EXPORT_ATTACKS
 
+from proxy import chain
 from proxy.ledger.export import export_to
 from proxy.ledger.prove import checkpoint
 from proxy.ledger.read import Filter
+from proxy.ledger.removal import Pruned
+from proxy.ledger.retention import prune
+from proxy.ledger.seal import KEY
 from proxy.ledger.verify import verify
+from proxy.merkle import Tree
 
 __all__ = ["kit", "whole"]
 SCRIPT = Path(__file__).parent.parent.parent / "scripts" / "verify_export.py"
@@ -61,13 +71,6 @@ def test_an_honest_export_holds_and_it_says_how_far(kit: Kit, out: Path, tmp_pat
 
 
 def test_a_filtered_export_and_one_of_a_pruned_ledger_hold(kit: Kit, tmp_path: Path) -> None:
-    import asyncio
-
-    from ledgers import NOW, Clock
-
-    from proxy.ledger.retention import prune
-    from proxy.ledger.seal import KEY
-
     out, note = tmp_path / "some.jsonl", tmp_path / "note"
     key = kit.path.with_name(KEY)
     for _ in range(2):
@@ -85,6 +88,66 @@ def test_every_attack_on_an_export_is_found(out: Path, name: str) -> None:
     out.write_bytes(b"".join(attack(out.read_bytes().splitlines(keepends=True))))
     status, said = alone(out)
     assert (status, said.startswith("WRONG: ")) == (1, True)
+
+
+def pruned(lines: list[bytes], before: int, **more: object) -> bytes:
+    """The line that stands in the place of entries that were pruned; with whatever else in it."""
+    tree = Tree()
+    for line in lines[:before]:
+        tree.add(chain.digest(line[:-1]))
+    fields = Pruned(
+        before, chain.Head(before - 1, chain.digest(lines[before - 1][:-1])), b"", tree.peaks
+    ).fields
+    genesis = chain.digest(lines[0][:-1]).hex()
+    return chain.canonical({**fields, "genesis": genesis, "kind": "omitted", **more}) + b"\n"
+
+
+FORGED: dict[str, Callable[[list[bytes]], list[bytes]]] = {
+    "entries taken out as if they had been pruned": lambda lines: [lines[0], pruned(lines, 12), *lines[12:]],
+    "a run left out with something said beside it": lambda lines: [
+        *lines[:5], b'{"hashes":["' + b"0" * 64 + b'"],"kind":"omitted","more":1}\n', *lines[6:]],
+    "a run of nothing left out": lambda lines: [*lines[:5], b'{"hashes":[],"kind":"omitted"}\n', *lines[5:]],
+    "a line left out that says nothing": lambda lines: [*lines[:5], b'{"kind":"omitted"}\n', *lines[5:]],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FORGED)
+def test_two_verifiers_agree_on_what_is_not_there(out: Path, name: str) -> None:
+    out.write_bytes(b"".join(FORGED[name](out.read_bytes().splitlines(keepends=True))))
+    assert alone(out)[0] == 1
+    assert not verify(out, time.time()).ok
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"before": 29},
+        {"frontier": [*["0" * 64] * 4]},
+        {"genesis": "0" * 64},
+        {"head": "0" * 64},
+        {"before": True},
+        {"approved": "by the board"},
+    ],
+    ids=str,
+)
+def test_what_was_pruned_is_what_the_entry_about_it_says(
+    kit: Kit, tmp_path: Path, change: dict[str, object]
+) -> None:
+    key, out = kit.path.with_name(KEY), tmp_path / "out.jsonl"
+    asyncio.run(prune(kit.path, 30, tmp_path / "archive", key=key, clock=Clock(NOW + 600)))
+    export_to(kit.path, out, "jsonl")
+    lines = out.read_bytes().splitlines(keepends=True)
+    assert alone(out)[0] == 0
+    lines[1] = chain.canonical({**json.loads(lines[1]), **change}) + b"\n"
+    out.write_bytes(b"".join(lines))
+    assert alone(out)[0] == 1
+    assert not verify(out, time.time()).ok
+
+
+@pytest.mark.parametrize("version", ["3.9", "3.10", "3.11", "3.14"])
+def test_it_is_written_for_every_python_that_it_names(version: str) -> None:
+    ast.parse(SCRIPT.read_text(), feature_version=tuple(map(int, version.split("."))))  # type: ignore[arg-type]
+    assert "Python 3.9 or newer" in SCRIPT.read_text()
 
 
 def test_two_verifiers_agree_on_every_byte_that_was_changed(out: Path) -> None:
