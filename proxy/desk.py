@@ -61,6 +61,7 @@ class Board:
         self._ended: OrderedDict[str, HoldView] = OrderedDict()
         self._readers: dict[asyncio.Queue[Change | None], Reviewer | None] = {}
         admission.present = self.present
+        self.enrolment.changed = lambda name: admission.reviewer_changed(name, self.enrolment.known)
         admission.approvals.watch(self._on_hold)
 
     def _on_hold(self, what: str, hold: Hold) -> None:

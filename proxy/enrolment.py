@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from proxy.errors import Exit, SluiceError, fail
-from proxy.hold import Reviewer
+from proxy.hold import Review, Reviewer
 from proxy.ledger import Draft, Ledger, UnavailableError
 from proxy.ledger.roll import ACTS, Enrolled, Roll, entry
 from proxy.reviewers import Reviewers, proposals
@@ -42,6 +42,7 @@ class Enrolment:
 
     `file` is what `reviewers.yaml` says, which counts until somebody is enrolled; `busy` says why
     nobody can be the first now, empty where somebody can; `clock` gives Unix time in seconds.
+    `changed` is told the name of every reviewer who has lost a key or has other groups, in the same step.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Enrolment:
         self._ledger = ledger
         self._clock = clock
         self._file = file
+        self.changed: Callable[[str], None] = lambda name: None
         self._changing = asyncio.Lock()
 
     def who(self, uid: int, account: str, name: str | None = None) -> Reviewer:
@@ -106,14 +108,25 @@ class Enrolment:
         view = shown(call.prefix) if call.verb in ANSWERING else None
         _check_whole(call, view)
         order = about(call, view)
-        if changes:
-            async with self._changing:
+        async with self._changing:  # an answer waits for a change that is on its way to the disk
+            if changes:
                 return await self._change(call.proof, act(call), order, asking)
-        statement, who = self._judged(call.proof, act(call), order, asking)
-        self.roll.spend(statement)
+            statement, who = self._judged(call.proof, act(call), order, asking)
+            self.roll.spend(statement)
         if view is None:
             await self._written(entry(statement.act, order, statement, call.proof))
         return Authority(_reviewer(who, asking.account), call.proof)
+
+    def known(self, review: Review) -> Reviewer | None:
+        """Who gave an answer, as the roll has them now; None where its key is not in force any more."""
+        if not self.roll.required or review.proof is None:
+            return None if self.roll.required else review.reviewer
+        try:
+            statement, key = review.proof.opened()
+        except ProofError:
+            return None
+        who = self.roll.people.get(statement.reviewer)
+        return _reviewer(who, review.reviewer.account) if who is not None and key in who.keys else None
 
     def _judged(
         self, proof: Proof, act: str, order: dict[str, object], asking: Reviewer
@@ -140,6 +153,8 @@ class Enrolment:
         await self._written(entry(act, order, statement, proof))
         self.roll.apply(act, order)
         self.roll.spend(statement)
+        if act != "enrol":
+            self.changed(str(order.get("reviewer")))
         return Authority(Reviewer(asking.person, who.name, who.groups, asking.account), proof)
 
     async def _written(self, draft: Draft) -> None:

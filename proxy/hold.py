@@ -31,14 +31,14 @@ disk (`proxy.admission`), and only to an agent that is still there (`proxy.gate`
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
 from proxy.action import Action, Header, Request, digest
 from proxy.errors import Exit, SluiceError, fail
-from proxy.people import Review, Reviewer, counts, excluded, fits, unmet
+from proxy.people import Review, Reviewer, counts, excluded, fits, stands, unmet
 from proxy.policy.verdict import Demand, Verdict
 
 __all__ = [
@@ -247,6 +247,21 @@ class Hold:
                 names = tuple(seen.reviewer.name for seen in against)
                 return replace(self.on(Event.DENY, review.reason), by=names)
         return self
+
+    def recounted(self, known: Callable[[Review], Reviewer | None]) -> Hold:
+        """
+        The hold without the approvals that count no more; a denial stays, whoever gave it.
+
+        `known` says who gave an answer as they are known now, None where they may not review any more.
+        """
+        demands, agent = self.verdict.demands, self.agent
+        kept = tuple(
+            seen
+            for seen in self.reviews
+            if not seen.approves or stands(demands, seen.reviewer, known(seen), agent)
+        )
+        names = tuple(dict.fromkeys(seen.reviewer.name for seen in kept))
+        return self if kept == self.reviews else replace(self, reviews=kept, by=names)
 
     def denied_with(self, other: Hold) -> Hold:
         """

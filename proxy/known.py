@@ -45,7 +45,7 @@ def _grants(ledger: Path, now: float) -> Grants:
         given = read.entries(connection, read.Filter(kinds=frozenset({"granted"}), since=since))
         first = next((entry.seq for entry, _ in given), None)
         if first is not None:
-            kinds = frozenset({"granted", "revoked", "decided"})
+            kinds = frozenset({"granted", "revoked", "decided", "rotated_key", "revoked_key", "regrouped"})
             for _, fields in read.entries(connection, read.Filter(kinds=kinds), after=first - 1):
                 grants.take(fields)
     return grants

@@ -57,6 +57,17 @@ def counts(demand: Demand, reviewer: Reviewer, agent: str | None) -> bool:
     return fits(demand, reviewer) and not _barred(demand, reviewer, agent)
 
 
+def stands(demands: tuple[Demand, ...], then: Reviewer, now: Reviewer | None, agent: str | None) -> bool:
+    """
+    Whether an approval counts as it did when `then` gave it, for every demand that it served.
+
+    `now` is the same person as they are known today, None where they may not review any more.
+    """
+    return now is not None and all(
+        counts(demand, now, agent) for demand in demands if counts(demand, then, agent)
+    )
+
+
 def _barred(demand: Demand, reviewer: Reviewer, agent: str | None) -> bool:
     if not demand.excluded:
         return False

@@ -262,6 +262,15 @@ class Admission(Writing):
         elif verdict.effect is Effect.HOLD:
             self.approvals.demand(hold.id, verdict, action)
 
+    def reviewer_changed(self, name: str, known: Callable[[Review], Reviewer | None]) -> None:
+        """
+        A reviewer has lost a key or has other groups: what counted by that counts no more.
+
+        `known` says who gave an answer as they are known from now on, None where it is nobody's who may.
+        """
+        self.approvals.recount(known)
+        self.granting.reviewer_changed(name)
+
     def understood(self, request: Request) -> Action:
         """What a request does, as rules are judged on it."""
         return decode(request, self.facts)

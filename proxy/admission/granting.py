@@ -8,8 +8,9 @@ a grant ends it first and is written down then.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from proxy import records
 from proxy.action import Action, Request, digest
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from proxy.admission import Admission
 
 
+_CHANGED: Final = "whoever gave it has another key or other groups since"
+
+
 class Granting:
     """What goes without a prompt because a person has seen its like. For the event loop alone."""
 
@@ -35,6 +39,7 @@ class Granting:
         self._grants = grants
         self._denied: list[tuple[Hold, str]] = []  # while a grant is on its way to the disk
         self._coming = 0
+        self._changes: Counter[str] = Counter()  # of reviewers, by name
 
     # -- giving ------------------------------------------------------------------------
 
@@ -85,6 +90,7 @@ class Granting:
         if unmet(verdict.demands, (review,), hold.agent):
             raise not_offered("you alone could not release it")
         self._grants.check_room()
+        changes = self._changes[reviewer.name]
         held_by = contents(self._admission.policy, verdict.rules)
         ended = await self._admission.review(
             hold.id, reviewer, approves=True, reason=reason, seen=seen, proof=proof
@@ -110,6 +116,8 @@ class Granting:
         if not self._coming:
             self._denied = []
         self.policy_changed(self._admission.policy)  # it may have, while the disk was waited for
+        if self._changes[reviewer.name] != changes:
+            self._end(grant, _CHANGED)
         return ended
 
     async def _written(self, grant: Grant) -> None:
@@ -180,6 +188,13 @@ class Granting:
         """What rests on a rule that says something else now, lapses."""
         for grant in self._grants.changed(policy):
             self._end(grant, "a rule that it rests on has changed")
+
+    def reviewer_changed(self, name: str) -> None:
+        """A reviewer has lost a key or has other groups: their grants end with what they were given by."""
+        self._changes[name] += 1
+        for grant in self.standing:
+            if grant.by == name:
+                self._end(grant, _CHANGED)
 
     def _end(self, grant: Grant, why: str, by: str = "") -> None:
         self._grants.revoke(grant.id)

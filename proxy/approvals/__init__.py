@@ -19,7 +19,7 @@ from proxy.action import Action
 from proxy.approvals.kept import Kept, Limits, bare, lighter, without_body
 from proxy.approvals.waiting import Waiting
 from proxy.errors import Exit, SluiceError, fail
-from proxy.hold import ASKING, Event, Hold, Review, State, gone, open_hold
+from proxy.hold import ASKING, Event, Hold, Review, Reviewer, State, gone, open_hold, unmet
 from proxy.policy.verdict import Effect, Verdict
 
 # Settled holds stay findable for a while, so that a reviewer who is late is told how it ended.
@@ -141,6 +141,22 @@ class Approvals:
             waiting = self._open.get(id)
             if waiting is not None and waiting.hold.edit is None and waiting.hold.may(Event.DENY):
                 self._becomes(waiting, waiting.hold.denied_with(denied))
+
+    def recount(self, known: Callable[[Review], Reviewer | None]) -> None:
+        """
+        Let the approvals go that count no more (see `Hold.recounted`).
+
+        What was approved by them, and is not yet spent, can no longer be.
+        """
+        for id, waiting in tuple(self._open.items()):
+            hold = waiting.hold.recounted(known)
+            if hold is waiting.hold:
+                continue
+            waiting.hold = hold
+            if hold.state is State.SPENDABLE and unmet(hold.verdict.demands, hold.reviews, hold.agent):
+                self._end(id, Event.LAPSE, "whoever approved it may not any more")
+            else:
+                self._tell("reviewed", hold)
 
     def leave(self, id: str, why: str) -> None:
         """The agent's connection has gone: unattended for a while, or deferred where people may go on."""

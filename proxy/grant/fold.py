@@ -3,7 +3,8 @@ The grants that stand: a fold over the entries of the ledger.
 
     granted    opens a grant, until its time is over or it has been used as often as it says
     decided    with `grant` uses it once
-    revoked    ends it: a person took it back, or a rule that it rests on has changed
+    revoked    ends it: a person took it back, or what it rests on has changed
+    rotated_key, revoked_key, regrouped   end those that this reviewer gave
 
 Time is what the entries and the clock have said at the latest, so that a clock that is set
 back gives no grant more time. An entry that is not understood opens nothing.
@@ -136,6 +137,12 @@ class Grants:
                 self._open.pop(_text(fields, "grant"), None)
             case "decided":
                 self._use(_text(fields, "grant"))
+            case "rotated_key" | "revoked_key" | "regrouped":
+                self._withdraw(_text(fields, "reviewer"))
+
+    def _withdraw(self, name: str) -> None:
+        for id in [id for id, (grant, _) in self._open.items() if grant.by == name]:
+            del self._open[id]
 
     def _granted(self, fields: Fields) -> None:
         grant = _read(fields)

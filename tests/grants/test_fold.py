@@ -57,6 +57,13 @@ def test_a_grant_ends_at_its_time_and_a_clock_that_is_set_back_does_not_bring_it
     assert not covered(grants, LESS, THEN)
 
 
+@pytest.mark.parametrize("kind", ["rotated_key", "revoked_key", "regrouped"])
+def test_a_grant_ends_when_whoever_gave_it_has_another_key_or_other_groups(kind):
+    by = granted(REFUND).by
+    assert folded(opened(), entry(kind, reviewer=by)).standing(THEN) == ()
+    assert len(folded(opened(), entry(kind, reviewer="somebody-else")).standing(THEN)) == 1
+
+
 def test_the_time_of_entries_counts_as_the_clock_does():
     grants = folded(opened(), entry("started", THEN + 601))
     assert not covered(grants, LESS, THEN)
