@@ -23,6 +23,7 @@ from proxy.ledger.export import archive
 from proxy.ledger.keyline import KIND
 from proxy.ledger.read import Filter, entries, hashes, head, naming, reading
 from proxy.ledger.removal import Pruned, erasures, pruned_in
+from proxy.ledger.reviews import REASON
 from proxy.ledger.sqlite import SqliteLedger
 from proxy.ledger.verify import verify
 from proxy.merkle import Tree
@@ -105,7 +106,7 @@ async def erase_in(path: Path, ledger: Ledger, hold: str, reason: str, by: str) 
     id, seqs = await asyncio.to_thread(_of_hold, path, hold)
     if not seqs:
         raise fail(f"of hold '{id}' nothing is kept any more", fix="sluice ledger show", exit=Exit.NO)
-    for draft in erasures(seqs, reason=cut(reason, 2_000), by=cut(by, 200), hold=id):
+    for draft in erasures(seqs, reason=cut(reason, REASON), by=cut(by, 200), hold=id):
         await ledger.queue(draft)
     return id, len(seqs)
 

@@ -9,12 +9,12 @@ Whoever holds the log's key can write entries, and still cannot write these.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from proxy.chain import Findings, moment
+from proxy.chain import Findings, cut, moment
 from proxy.ledger import Fields
 from proxy.ledger.roll import KINDS, Roll, proof_of
 from proxy.ledger.story import CAP
@@ -29,9 +29,40 @@ _ORDERED: Final[Mapping[str, str]] = {
     "erased": "erase",
 }
 """What an order makes happen: entries that follow one, where reviewers are enrolled."""
+REASON: Final = 2_000
+"""Characters of the reason for an erasure that are kept."""
+_OPEN: Final = 1_000
+"""How many orders are remembered until they are carried out; one that came to nothing never is."""
 _EARLY: Final = 86_400 * 1_000_000
 """A statement is no older than this (microseconds): the gate asks for less (`statement.FRESH`), by a
 clock that may have been set back since, which its entries do not show."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """What somebody has signed that shall happen."""
+
+    act: str
+    by: str
+    about: Mapping[str, object]
+
+    def covers(self, kind: str, fields: Fields) -> bool:
+        """Whether an entry says that just this happened, in this name."""
+        if _ORDERED[kind] != self.act or fields.get("by") != self.by:
+            return False
+        match self.act:
+            case "resume":
+                return fields.get("agent") == (self.about.get("agent") or "*")
+            case "accept":
+                return self.about.get("policy") in (None, fields.get("policy"))
+        if self.act == "erase" and not self._gives_reason(fields):
+            return False
+        return str(fields.get("hold")).startswith(str(self.about.get("prefix")))
+
+    def _gives_reason(self, fields: Fields) -> bool:
+        """An erasure says why, as far as that was signed in its own words and not by its hash."""
+        reason = str(self.about.get("reason"))
+        return reason.startswith("sha256:") or fields.get("reason") == cut(reason, REASON)
 
 
 @dataclass(slots=True)
@@ -51,7 +82,7 @@ class Reviews:
     _held: dict[str, object] = field(default_factory=dict)
     _approved: dict[str, dict[str, object]] = field(default_factory=dict)
     _granting: dict[tuple[str, str], object] = field(default_factory=dict)
-    _orders: set[str] = field(default_factory=set)
+    _orders: deque[_Order] = field(default_factory=lambda: deque(maxlen=_OPEN))
 
     def take(self, seq: int, fields: Fields) -> None:
         """Go on by one entry."""
@@ -131,15 +162,19 @@ class Reviews:
             self._found(seq, error, f"an order to {_quoted(fields.get('act'))} does not count")
             return
         self.roll.spend(statement)
-        self._orders.add(act)
+        kept = {name: said.about.get(name) for name in ("agent", "policy", "prefix", "reason")}
+        self._orders.append(_Order(act, who.name, kept))
 
     def _carried_out(self, seq: int, kind: str, fields: Fields) -> None:
-        act, by = _ORDERED[kind], str(fields.get("by"))
-        if by.startswith("--reload") or (kind == "erased" and "hold" not in fields):
+        if str(fields.get("by")).startswith("--reload") or (kind == "erased" and "hold" not in fields):
             return  # how the gate was started, and nobody's order
-        if act not in self._orders and not self.partial:
-            self.findings.add(seq, "review_unsigned", f"'{kind}', and no enrolled reviewer has ordered it")
-        self._orders.discard(act)
+        order = next((one for one in self._orders if one.covers(kind, fields)), None)
+        if order is None:
+            if not self.partial:
+                what = f"'{kind}', and no enrolled reviewer has ordered it"
+                self.findings.add(seq, "review_unsigned", what)
+        elif kind != "erased":  # which may take several entries
+            self._orders.remove(order)
 
     def _decided(self, seq: int, fields: Fields) -> None:
         word = fields.get("decision")
