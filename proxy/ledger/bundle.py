@@ -16,6 +16,7 @@ from typing import Final
 from proxy.chain import moment, stamp
 from proxy.errors import Exit, fail
 from proxy.ledger import Fields
+from proxy.ledger.enrolled import roll_in
 from proxy.ledger.read import Filter, entries, reading
 from proxy.ledger.roll import KINDS, proof_of
 from proxy.signing import ProofError
@@ -40,9 +41,11 @@ def export_reviews(ledger: Path, prefix: str, folder: Path) -> tuple[Exported, .
     """
     Write the signed reviews of a hold into a new folder; `prefix` is any unique prefix of its id.
 
-    Raises SluiceError where there are none, or the folder is there already.
+    Raises SluiceError where there are none, where the ledger does not say for certain whose keys
+    count, or the folder is there already.
     """
     with reading(ledger) as connection:
+        roll_in(connection)  # whoever forged an enrolment would be a signer here
         proofs = _proofs(connection, prefix)
         signers = _signers(connection)
     try:
@@ -76,6 +79,8 @@ def _signers(connection: sqlite3.Connection) -> str:
     """Every key that was ever enrolled, for the time in which it counted."""
     since: dict[str, tuple[str, str]] = {}
     until: dict[str, str] = {}
+    for one in roll_in(connection, 1).people.values():  # as a pruning has kept it, of any time before
+        since |= {key.line: (one.name, "") for key in one.keys}
     for _, fields in entries(connection, _ROLL):
         kind, key, time = fields.get("kind"), str(fields.get("key")), _compact(str(fields.get("time")))
         if kind in ("enrolled", "rotated_key"):
@@ -84,11 +89,17 @@ def _signers(connection: sqlite3.Connection) -> str:
             until[str(fields.get("old"))] = _after(fields)
         if kind == "revoked_key":
             until[key] = _after(fields)
-    lines = []
-    for key, (name, time) in since.items():
-        before = f',valid-before="{until[key]}"' if key in until else ""
-        lines.append(f'{name} namespaces="{NAMESPACE}",valid-after="{time}"{before} {key}\n')
-    return "".join(lines)
+    return "".join(
+        f"{name} {','.join(_limits(after, until.get(key)))} {key}\n" for key, (name, after) in since.items()
+    )
+
+
+def _limits(after: str, before: str | None) -> list[str]:
+    """What a key may be used for, and when."""
+    limits = [f'namespaces="{NAMESPACE}"']
+    if after:
+        limits.append(f'valid-after="{after}"')
+    return limits if before is None else [*limits, f'valid-before="{before}"']
 
 
 def _after(fields: Fields) -> str:

@@ -330,12 +330,14 @@ def test_without_the_logs_key_the_chain_alone_shows_it(ledger: Path) -> None:
     assert {"hash", "prev"} <= codes
 
 
-def test_a_gate_does_not_start_on_a_forged_enrolment(ledger: Path) -> None:
+def test_a_forged_enrolment_starts_no_gate_and_is_no_signer(ledger: Path) -> None:
     entries = bodies(ledger)
     enrolled_by_nobody(entries)
     rewritten(ledger, entries)
     with pytest.raises(SluiceError, match="for certain"):
         roll_of(ledger)
+    with pytest.raises(SluiceError, match="for certain"):
+        export_reviews(ledger, of(entries, "reviewed", 1)["hold"], ledger.with_name("out"))
 
 
 # Exports, erasing, pruning
@@ -382,6 +384,10 @@ def test_after_pruning_the_roll_is_still_known(ledger: Path, tmp_path: Path) -> 
     assert report.ok, report.findings
     assert report.as_dict()["reviews"] == {"signed": {"ada": 2, "bob": 1}, "unsigned": 0}
     assert set(roll_of(ledger).people) == {"ada", "bob"} and roll_of(ledger).required
+    for kind in ({"hold": review["hold"]}, {"reviewer": "bob"}):
+        hold = of(entries, "reviewed", **kind)["hold"]
+        [one] = export_reviews(ledger, hold, tmp_path / hold)
+        assert shutil.which("ssh-keygen") is None or checked(one.command, tmp_path / hold)
 
 
 def checked(command: str, folder: Path) -> bool:
