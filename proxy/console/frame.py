@@ -23,17 +23,23 @@ from proxy.wire import HoldView
 _LABEL: Final = 11
 _ROW_LINES: Final = 3
 _GONE: Final = 5
-_FOOTERS: Final = {
-    Mode.QUEUE: "↑↓ move  enter look  a approve  d deny  l like  b batch  x longer  q quit  ?",
-    Mode.WHOLE: "↑↓ scroll  a approve  d deny  l like  b batch  x longer  esc back  ?",
-    Mode.REASON: "enter denies with this reason  esc cancels",
-    Mode.CONFIRM: "enter approves what you have typed  esc cancels",
-    Mode.GROUP: "↑↓ move  space leave out  a approve the chosen  d deny them  esc back",
-    Mode.LIKE: "↑↓ scroll  t time  n number  a approve this and its like  esc back",
-    Mode.POLICY: "↑↓ scroll  y take this policy  esc back",
-    Mode.QUIT: "q again to quit  any other key to stay",
-    Mode.HELP: "any key to go back",
-}
+# Those that are needed most come first: where not all fit, the others go, but never the last.
+_KEYS: Final = {
+    Mode.QUEUE: (
+        "a approve", "d deny", "enter look", "e edit", "l like", "b batch", "x longer", "q quit", "↑↓ move",
+        "? help",
+    ),
+    Mode.WHOLE: (
+        "a approve", "d deny", "↑↓ scroll", "e edit", "l like", "b batch", "esc back", "x longer", "? help",
+    ),
+    Mode.REASON: ("enter denies with it", "esc cancels"),
+    Mode.CONFIRM: ("enter approves it", "esc cancels"),
+    Mode.GROUP: ("a approve the chosen", "d deny them", "space leave out", "↑↓ move", "esc back"),
+    Mode.LIKE: ("a approve this and its like", "t time", "n number", "↑↓ scroll", "esc back"),
+    Mode.POLICY: ("y take this policy", "↑↓ scroll", "esc back"),
+    Mode.QUIT: ("q again quits", "any other key stays"),
+    Mode.HELP: ("any key goes back",),
+}  # fmt: skip
 _HELP: Final = (
     "↑ ↓ k j          move; in a request: scroll (also page up and down)",
     "enter, space     look at the whole request, as it would leave",
@@ -69,7 +75,7 @@ def frame(scene: Scene, now: float, width: int, height: int) -> Frame:
     room = max(0, height - len(top) - 2)
     match scene.mode:
         case Mode.HELP:
-            middle = [Text(line) for line in _HELP]
+            middle = [line for text in _HELP for line in wrapped(Text(text), width)]
         case Mode.POLICY:
             middle = pages.policy(scene, room, width, names)
         case Mode.LIKE:
@@ -83,7 +89,7 @@ def frame(scene: Scene, now: float, width: int, height: int) -> Frame:
         case _:
             middle = _queue(scene, now, room, width, names)
     blank = [Text()] * (room - len(middle))
-    lines = [*top, *middle[:room], *blank, _talk(scene, width), Text(_FOOTERS[scene.mode], "dim")]
+    lines = [*top, *middle[:room], *blank, _talk(scene, width), Text(_footer(scene.mode, width), "dim")]
     for at, line in enumerate(lines):
         lines[at] = line.copy()
         lines[at].truncate(width, overflow="ellipsis")
@@ -112,8 +118,8 @@ def _banners(scene: Scene, names: set[str]) -> Iterator[Text]:
         yield _banner("LEDGER", status.ledger_error)
     if status.witness_error:
         yield _banner("WITNESS", status.witness_error)
-    if status.policy_error:
-        yield _banner("POLICY DOES NOT LOAD", f"nothing changed: {status.policy_error}")
+    if status.policy_error and scene.mode is not Mode.POLICY:
+        yield _banner("POLICY DOES NOT LOAD", "nothing changed; y shows why")
     if status.policy_next and scene.mode is not Mode.POLICY:
         yield _banner("POLICY CHANGED", "y shows the difference")
     if status.shadow:
@@ -134,6 +140,13 @@ def _talk(scene: Scene, width: int) -> Text:
         case _:
             answering = "your answer is on its way …" if scene.selected in scene.answering else ""
             return safe(scene.message or answering, "bold yellow")
+
+
+def _footer(mode: Mode, width: int) -> str:
+    keys = list(_KEYS[mode])
+    while len(keys) > 1 and len("  ".join(keys)) > width:
+        del keys[-2]
+    return "  ".join(keys)
 
 
 def _prompt(scene: Scene, width: int) -> Text:

@@ -51,7 +51,11 @@ def whole(scene: Scene, now: float, room: int, width: int, names: set[str]) -> l
 
 
 def policy(scene: Scene, room: int, width: int, names: set[str]) -> list[Text]:
-    """A changed policy, by its difference from the one in force."""
+    """A changed policy, by its difference from the one in force; or why it does not load."""
+    if problems := scene.status.policy_error:
+        head = Text("  the changed policy does not load; the one in force stays until it does")
+        body = _laid(scene, problems, map(safe, problems.split("\n")), width)
+        return [head, *_scrolled(scene, body, room - 1, width)[0]]
     if not scene.status.policy_next:
         return [Text(), Text("  no changed policy waits to be taken", "dim")]
     names.add(f"policy {scene.status.policy_next}")

@@ -180,7 +180,7 @@ class Scene(Rows):
         self._scroll(key)
         if key.name in ("escape", "q", "interrupt", "n"):
             self.mode = Mode.QUEUE
-        if key.name != "y":
+        if key.name != "y" or not self.status.policy_next:
             return None
         if not self.sights.armed(f"policy {self.status.policy_next}", time):
             self.message = _TOO_SOON
@@ -387,7 +387,7 @@ class Scene(Rows):
         return None
 
     def _open_policy(self) -> None:
-        if not self.status.policy_next:
+        if not (self.status.policy_next or self.status.policy_error):
             self.message = "no changed policy waits to be taken"
             return
         self.mode, self.scroll = Mode.POLICY, 0

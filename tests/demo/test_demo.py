@@ -158,7 +158,7 @@ def test_a_person_decides_in_this_terminal_and_reads_what_came_of_it(environment
 
 def test_who_quits_early_has_approved_nothing(environment: dict[str, str]) -> None:
     person = starts(environment)
-    person.presses("q", "q again to quit")
+    person.presses("q", "q again quits")
     person.terminal.send("q")
     status, said = person.leaves()
     assert status == 0

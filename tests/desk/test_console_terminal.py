@@ -203,8 +203,15 @@ def test_a_locked_desk_says_why_and_is_unlocked(console):
 
 
 def test_what_is_wrong_at_the_gate_is_on_the_screen(console):
-    console.do("status", policy_error="a.yaml:1:2: unknown field", ledger_error="disk full", shadow=True)
-    console.see("a.yaml:1:2: unknown field", "disk full", "SHADOW")
+    problems = f"/home/ada/{'policies/' * 9}a.yaml:1:2: unknown field\nfix: did you mean 'method'?"
+    console.do("status", policy_error=problems, ledger_error="disk full", shadow=True)
+    console.see("POLICY DOES NOT LOAD", "y shows why", "disk full", "SHADOW")
+    console.send("y")
+    console.see("unknown field", "fix: did you mean 'method'?", "does not load")
+    console.look()
+    console.send("y\x1b")
+    console.see("y shows why")
+    assert console.calls() == []
 
 
 def test_what_the_desk_refuses_is_shown(console):
@@ -314,12 +321,12 @@ def test_what_an_agent_writes_changes_nothing_of_the_layout(reused, text):
     reused.see("▸ 0001kk", "  0002kk", "Refund 200 of charge ch_2")
     rows = reused.screen.display
     assert [row[:8] for row in rows[:4]] == ["sluice  ", "▸ 0001kk", "  0002kk", "── hold "]
-    assert "     rule  refunds-wait" in reused.text and rows[23].startswith("↑↓ move")
+    assert "     rule  refunds-wait" in reused.text and rows[23].startswith("a approve")
     reused.send("\r")
     reused.see("lines 1-", "esc back")
     rows = reused.screen.display
     assert [row[:8] for row in rows[:4]] == ["sluice  ", "▸ 0001kk", "  rule r", "── lines"]
-    assert rows[4].startswith("POST https://api.stripe.com/") and rows[23].startswith("↑↓ scroll")
+    assert rows[4].startswith("POST https://api.stripe.com/") and rows[23].startswith("a approve")
     reused.send("q")
     reused.see("── hold 0001")
     assert set(reused.screen.titles) <= {"sluice", "sluice: 1 waiting", "sluice: 2 waiting"}
@@ -345,7 +352,8 @@ def test_a_resize_draws_anew_in_the_new_size(console):
         resize(console, width, height)
         console.see("▸ 0001kk")
         console.wait(
-            lambda h=height: console.screen.display[h - 1].startswith("↑↓ move"), "the footer at the end"
+            lambda h=height: console.screen.display[h - 1].rstrip().endswith("? help"),
+            "the footer at the end",
         )
 
 
@@ -354,7 +362,7 @@ def test_a_tiny_terminal_breaks_nothing(console):
     for width, height in ((1, 1), (5, 3), (10, 5), (80, 24)):
         resize(console, width, height)
         console.look(0.1)
-    console.see("▸ 0001kk", "↑↓ move")
+    console.see("▸ 0001kk", "a approve", "? help")
 
 
 def test_the_screen_can_be_drawn_anew(console):
