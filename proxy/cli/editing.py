@@ -24,6 +24,7 @@ def _edit(arguments: argparse.Namespace) -> int:
         print("sluice: ended; nothing was edited", file=sys.stderr)
         return 128 + signal.SIGTERM
     if view is None:
+        print("sluice: not edited", file=sys.stderr)
         return int(Exit.NO)
     if arguments.json:
         print(json.dumps(hold_json(view)))

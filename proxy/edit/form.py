@@ -124,11 +124,12 @@ def _writable(header: Header, masked: str) -> bool:
 
 def _comments(made: Form) -> list[str]:
     said = [
-        "# Edit the request below, save and close. You will see what has changed before anything is sent.",
-        "# To leave it as it is: close without a change.",
+        "# Edit the request below, save and close. What has changed is shown before",
+        "# anything is sent. To leave it as it is: close without a change.",
         f"# Where it goes is fixed: {made.origin}",
-        "# ‹secret 1› stands for a secret that you cannot read. It stays in its place or is deleted.",
-        "# Headers that are not shown stay as they are; the gate puts the length of the body right.",
+        "# ‹secret 1› stands for a secret that you cannot read. It stays in its place",
+        "# or is deleted. Headers that are not shown stay as they are; the gate puts",
+        "# the length of the body right.",
     ]
     hidden = [
         name.decode("ascii", "backslashreplace")[:60]
