@@ -284,7 +284,7 @@ class LocalDesk(Desk):
     def _accept(self, policy: str | None) -> None:
         if self._board.reload is None:
             raise fail("this gate does not watch its policy", exit=Exit.NO)
-        self._board.reload.accept(self._reviewer.name, policy)
+        self._board.reload.accept(self._reviewer.name, policy or "")
 
     async def _erase(self, call: Call) -> None:
         if self._board.erase is None:

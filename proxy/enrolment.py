@@ -182,7 +182,7 @@ def _check_whole(call: Call, view: HoldView | None) -> None:
             "look at it again",
             exit=Exit.NO,
         )
-    if call.verb is Verb.ACCEPT and call.policy is None:
+    if call.verb is Verb.ACCEPT and not call.policy:
         raise fail("no changed policy waits to be taken", "a signed order names the policy", exit=Exit.NO)
 
 

@@ -80,14 +80,14 @@ class Reload:
         self._waiting = policy
         self.difference = difference(self._policy, policy)
         if self._automatic:
-            self.accept("--reload auto", None)
+            self.accept("--reload auto", policy.digest)
 
-    def accept(self, by: str, digest: str | None) -> None:
-        """Take the policy that waits; with `digest` only exactly that one."""
+    def accept(self, by: str, digest: str) -> None:
+        """Take the policy that waits, if it has this `digest`: whoever takes it was shown that one."""
         if self._waiting is None:
             why = "the changed file does not load" if self.error else "the files say what is in force"
             raise fail("no changed policy waits to be taken", why, "sluice policy check", exit=Exit.NO)
-        if digest is not None and digest != self._waiting.digest:
+        if digest != self._waiting.digest:
             raise fail("the policy has changed again since you saw it", fix="look at it again", exit=Exit.NO)
         self._policy, self._waiting = self._waiting, None
         said, self.difference = self.difference, ""

@@ -224,6 +224,9 @@ def _policy(verbs: Verbs) -> None:
             help="default: ./policies, else your own, else the packaged ones",
         )
     accept = _verb(inner, "accept", "take the changed policy", state=True)
+    accept.add_argument(
+        "digest", nargs="?", metavar="DIGEST", help="only the one whose digest begins so, as it was shown"
+    )
     accept.add_argument("--as", dest="name", metavar="NAME", help="which of your names in reviewers.yaml")
     _verb(inner, "schema", "the JSON Schema for editors")
     _explaining(inner)

@@ -18,7 +18,7 @@ from proxy import policy as room
 from proxy.action import Values
 from proxy.awsmodels import models
 from proxy.cli import authoring
-from proxy.cli.deciding import desk
+from proxy.cli.deciding import desk, say
 from proxy.decode import ALL_SEEN, Facts
 from proxy.errors import Exit, SluiceError, fail
 from proxy.keyring.finding import terminal_as_it_was
@@ -29,10 +29,13 @@ from proxy.policy.limits import Used, shortage, unused, usage
 from proxy.policy.verdict import Claim
 from proxy.render import CaseResult, case_lines, emit, explain_lines, printer
 from proxy.render import Explanation as Shown
+from proxy.wire import Status
 
 _MAX_BODY: Final = 64 * 2**20
 _STEPS: Final = 10
 _STEP: Final = 160
+_SHORT: Final = 12
+_LEAST: Final = 8
 
 
 def _check(arguments: argparse.Namespace) -> int:
@@ -243,15 +246,34 @@ def _accept(arguments: argparse.Namespace) -> int:
     at = desk(arguments)
 
     async def accept() -> str:
-        before = await at.status()
-        if before.policy_change:
-            _say(f"taking:\n{before.policy_change}")
-        after = await at.accept(before.policy_next or None)
+        shown = await at.status()
+        if shown.policy_next:
+            _check_shown(shown, arguments.digest)
+        after = await at.accept(shown.policy_next)
         return after.policy
 
     with terminal_as_it_was():
         _say(f"in force: policy {asyncio.run(accept())[:12]}")
     return int(Exit.YES)
+
+
+def _check_shown(shown: Status, wanted: str | None) -> None:
+    """Show the policy that waits; SluiceError (exit 1) where it is not the one that is wanted."""
+    say(f"policy {shown.policy_next[:_SHORT]} would take the place of {shown.policy[:_SHORT]}:")
+    for line in shown.policy_change.splitlines():
+        say(line)
+    if wanted is not None:
+        if len(wanted) < _LEAST or not shown.policy_next.startswith(wanted.lower()):
+            raise fail(
+                f"the policy that waits is not '{wanted[:70]}'",
+                "it may have changed again since you saw it",
+                f"look at it again; at least {_LEAST} digits of its digest name it",
+                exit=Exit.NO,
+            )
+    elif sys.stdin.isatty():
+        print("sluice: take it (y/N)? ", end="", file=sys.stderr, flush=True)
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            raise fail("it is not taken; what was in force stays", exit=Exit.NO)
 
 
 def _schema(_: argparse.Namespace) -> int:

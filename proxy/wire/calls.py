@@ -164,8 +164,8 @@ class Desk(Protocol):
         """End a pause."""
         return _status(await self.take(Call(Verb.RESUME, agent=agent)))
 
-    async def accept(self, policy: str | None = None) -> Status:
-        """Take the changed policy; with `policy` (digest, hex) only exactly that one."""
+    async def accept(self, policy: str) -> Status:
+        """Take the changed policy, if it is exactly the one that was shown (its digest, hex)."""
         return _status(await self.take(Call(Verb.ACCEPT, policy=policy)))
 
     async def erase(self, prefix: str, reason: str) -> Status:

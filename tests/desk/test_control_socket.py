@@ -441,7 +441,7 @@ async def test_a_locked_desk_opens_nothing_from_the_socket_but_still_refuses(tmp
         desk.open(hold_view(1))
         guard.locked = "planted"
         for call in (
-            client.review("0001", approves=True), client.accept(), client.resume(), client.unlock(),
+            client.review("0001", approves=True), client.accept("ab"), client.resume(), client.unlock(),
         ):  # fmt: skip
             await refused(call)
         assert not desk.calls

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
+import pexpect
 import pytest
+
+from proxy.errors import SluiceError
 
 from .clients import with_requests
 from .conftest import HOST, RULES, Started
-from .product import PATIENCE, Gate, policy, until, up
+from .product import PATIENCE, SLUICE, Gate, environment, policy, until, up
 from .upstream import Upstream
 
 ORDER = b'{"amount": 250}'
@@ -48,6 +52,46 @@ def test_a_changed_policy_is_shown_and_in_force_once_a_reviewer_takes_it(
         [entry] = gate.entries(kind="policy_changed")
         assert (entry["before"], entry["policy"]) == (before, gate.status().policy)
         assert "drafts-stop" in entry["difference"]
+
+
+def test_only_the_policy_that_was_shown_is_taken(home: Path, flags: list[str]) -> None:
+    with up(home, *flags) as gate:
+        before = gate.status().policy
+        policy(home, CLOSED)
+        shown = until(lambda: gate.status().policy_next)
+        policy(home, CLOSED.replace("never-close", "nearly-never-close"))
+        other = until(lambda: (found := gate.status().policy_next) != shown and found)
+        for wanted in (shown, shown[:12], other[:7], ""):
+            refused = gate.sluice("policy", "accept", wanted)
+            assert (refused.status, "changed again since you saw it" in refused.err) == (1, True), wanted
+        with pytest.raises(SluiceError, match="changed again since you saw it"):
+            asyncio.run(gate.desk.accept(""))
+        assert gate.status().policy == before
+        assert gate.sluice("policy", "accept", other[:8]).status == 0
+        assert gate.status().policy == other
+
+
+def test_at_a_terminal_it_is_shown_and_asked_about(home: Path, flags: list[str]) -> None:
+    with up(home, *flags) as gate:
+        policy(home, CLOSED)
+        shown = until(lambda: gate.status().policy_next)
+        for answer, status in (("", 1), ("n", 1), ("y", 0)):
+            child = pexpect.spawn(
+                SLUICE,
+                ["policy", "accept"],
+                env={**environment(home), "SLUICE_STATE": str(gate.state), "TERM": "dumb"},
+                timeout=PATIENCE,
+                encoding="utf-8",
+            )
+            child.expect(f"policy {shown[:12]} would take the place of")
+            child.expect("drafts-stop")
+            child.expect_exact("take it (y/N)? ")
+            assert gate.status().policy != shown
+            child.sendline(answer)
+            child.expect(pexpect.EOF)
+            child.close()
+            assert child.exitstatus == status
+        assert gate.status().policy == shown
 
 
 def test_a_changed_policy_judges_again_what_waits(

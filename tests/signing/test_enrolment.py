@@ -213,7 +213,7 @@ async def test_a_signed_answer_names_its_hold_and_request_whole(book: Office, ad
     proof = await desk._signed(call, view, await desk.ready(), await desk.roll())
     for changed in ({"prefix": view.id[:20]}, {"digest": None}, {"digest": "00" * 32}):
         await refused(desk.plain.take(replace(call, proof=proof, **changed)), "whole")  # type: ignore[arg-type]
-    await refused(desk.accept(None), "no changed policy waits")
+    await refused(desk.accept(""), "no changed policy waits")
     assert (await desk.plain.take(replace(call, proof=proof))).state == "approved"  # type: ignore[union-attr]
 
 
