@@ -25,6 +25,9 @@ _TEXT: Final = rb'"[^"\\\x00-\x1f]*+"'
 _VALUE: Final = rb"(?:%b|0|-?[1-9][0-9]{0,14}+|true|false|null|\[(?:%b(?:,%b)*+)?+\])" % (_TEXT, _TEXT, _TEXT)
 _MEMBER: Final = rb'"[a-z0-9_.]++":%b' % _VALUE
 _PLAIN: Final = re.compile(rb"\{%b(?:,%b)*+\}" % (_MEMBER, _MEMBER))
+_FORMS: Final = 100
+_NAMES: Final = 64
+"""Names of an object at most that a form is kept for: it takes some milliseconds to make."""
 _KEYS: Final = re.compile(r"[a-z0-9_.]*", re.ASCII)
 
 
@@ -47,22 +50,51 @@ def encode(value: object) -> bytes:
     return _ENCODE(value).encode()
 
 
-def parse(body: bytes) -> dict[str, object]:
+class Forms:
+    """
+    Tells of most lines that they are canonical, from their form alone: for a third of what writing
+    them anew costs.
+
+    That is so for an object whose values need no escape and no more than 15 digits, or are lists
+    of such text. Most entries have the names of one before, of which one form is kept.
+    """
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, ...], re.Pattern[bytes]] = {}
+
+    def fit(self, line: bytes, value: dict[str, object]) -> bool:
+        """Whether the line that says this is canonical for sure; False says nothing."""
+        names = tuple(value)
+        form = self._known.get(names)
+        if form is not None:
+            return form.fullmatch(line) is not None
+        if not _is_plain(line, value):
+            return False
+        if len(self._known) < _FORMS and len(names) <= _NAMES:
+            members = b",".join(b'"%b":%b' % (re.escape(name.encode()), _VALUE) for name in names)
+            self._known[names] = re.compile(rb"\{%b\}" % members)
+        return True
+
+
+def parse(body: bytes, forms: Forms | None = None) -> dict[str, object]:
     """
     What a body says; UnfitError unless these are the very bytes that `canonical` writes.
 
     That refuses, each by itself: keys given twice, spaces, other escapes, other forms of a
-    number, other orders.
+    number, other orders. Whoever parses many brings `forms`.
     """
     if len(body) > LIMIT:
         raise too_long(len(body), LIMIT)
-    return parse_line(body)
+    return parse_line(body, forms)
 
 
-def parse_line(line: bytes) -> dict[str, object]:
+def parse_line(line: bytes, forms: Forms | None = None) -> dict[str, object]:
     """As `parse`, for a line of any length that is not an entry's."""
     value = read(line)
-    if not _is_plain(line, value) and canonical(value) != line:
+    plain = _is_plain(line, value) if forms is None else forms.fit(line, value)
+    if not plain and canonical(value) != line:
         raise UnfitError("not_canonical", "it is not written in the canonical way")
     return value
 
@@ -95,12 +127,10 @@ def _decoded(text: str) -> object:
 
 def _is_plain(line: bytes, value: dict[str, object]) -> bool:
     """
-    Whether the line is canonical, told from its form alone: a third of what writing it anew costs.
+    As `Forms.fit`, for names that did not come before.
 
-    That is so for an object whose values need no escape and no more than 15 digits, or are lists
-    of such text. A quote is then the end of a string or the beginning of one, so that as many
-    keys are written as quotes stand before a colon; one given twice is one less in `value`.
-    False says nothing.
+    A quote is the end of a string or the beginning of one here, so that as many keys are written
+    as quotes stand before a colon; one given twice is one less in `value`.
     """
     if _PLAIN.fullmatch(line) is None or line.count(b'":') != len(value):
         return False

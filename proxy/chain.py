@@ -25,9 +25,9 @@ from proxy.canon import DEPTH as DEPTH
 from proxy.canon import EXACT as EXACT
 from proxy.canon import LIMIT as LIMIT
 from proxy.canon import PROFILE as PROFILE
+from proxy.canon import Forms, encode, too_long, weigh
 from proxy.canon import UnfitError as UnfitError
 from proxy.canon import canonical as canonical
-from proxy.canon import encode, too_long, weigh
 from proxy.canon import parse as parse
 from proxy.canon import parse_line as parse_line
 from proxy.canon import read as read
@@ -195,6 +195,7 @@ class Links:
         self.last: str | None = None
         self._minute = ""
         self._kinds: set[str] = set()
+        self._forms = Forms()
         self._latest = None if latest is None else stamp(latest)
 
     def entry(self, body: object, *, seq: int | None = None, stored: object = None) -> Mapping[str, object]:
@@ -234,7 +235,7 @@ class Links:
 
     def _read(self, body: bytes, at: int) -> Mapping[str, object]:
         try:
-            return parse(body)
+            return parse(body, self._forms)
         except UnfitError as error:
             self._found(at, error.code, f"the entry cannot be read: {error}")
             return _NO_FIELDS

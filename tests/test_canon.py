@@ -24,9 +24,20 @@ values = st.one_of(
 members = st.lists(st.tuples(keys, values), max_size=5)
 
 
+FORMS = canon.Forms()
+"""Of all the lines of a test run: what came before must change nothing."""
+
+
 def accepted(line: bytes) -> bool:
+    """Whether it is read, without anything that came before, and with all that did."""
+    (alone, *known) = [_is_read(line, forms) for forms in (None, canon.Forms(), FORMS, FORMS)]
+    assert known == [alone] * 3
+    return alone
+
+
+def _is_read(line: bytes, forms: canon.Forms | None) -> bool:
     try:
-        canon.parse(line)
+        canon.parse(line, forms)
     except canon.UnfitError:
         return False
     return True
@@ -97,3 +108,18 @@ def test_every_other_way_to_write_the_same_is_refused(line: bytes) -> None:
 @given(st.just(b'{"a":"\x7f"}'))
 def test_what_is_written_canonically_is_read(line: bytes) -> None:
     assert accepted(line) and written_anew(line)
+
+
+def test_lines_with_names_of_their_own_each_are_read_as_fast_as_they_come() -> None:
+    """A form takes milliseconds to make: of what never comes again few are made."""
+    forms = canon.Forms()
+    for number in range(3_000):
+        line = b'{"a%d":1,"b":{"a":1}}' % number if number % 2 else b'{"a%d":1}' % number
+        assert canon.parse(line, forms) and not (forms.fit(line[:-1], {}))
+    assert len(forms._known) == 100
+
+
+def test_of_a_line_with_very_many_names_no_form_is_made() -> None:
+    forms = canon.Forms()
+    canon.parse(canon.canonical({f"n{number}": number for number in range(2_000)}), forms)
+    assert not forms._known

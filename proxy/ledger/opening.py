@@ -36,7 +36,7 @@ from proxy.ledger.files import inspect, make, version_of
 from proxy.ledger.keyline import KIND, KeyLine
 from proxy.ledger.payload import Payloads
 from proxy.ledger.read import EVERYTHING, Filter, entries, hashes, head, latest, reading, rows
-from proxy.ledger.removal import erased_in, pruned_in
+from proxy.ledger.removal import Erased, pruned_in
 from proxy.ledger.seal import Seal, kept, make_key, origin, put_in_place, read_key, seal, unseal
 from proxy.ledger.story import Story
 from proxy.ledger.upgrade import upgrade
@@ -250,15 +250,18 @@ def _check_end(connection: sqlite3.Connection, path: Path, cipher: Cipher | None
     findings, end = Findings(), head(connection)
     links = Links(findings)
     after = end.seq - CHECKED if end.seq > CHECKED else None
-    pruned, erased = pruned_in(connection), erased_in(connection, end.seq, -1 if after is None else after)
+    pruned, erased = pruned_in(connection), Erased()
     if pruned is not None and (after is None or after < pruned.before):
         links.head, after = pruned.head, pruned.before - 1
     elif after is not None:
         _stand_on(connection, after, links)
-    payloads = Payloads(findings, erased, cipher)
+    payloads = Payloads(findings, cipher)
     for seq, body, stored, salt, data in rows(connection, after, end.seq):
         fields = links.entry(body, seq=seq, stored=stored)
         payloads.check(seq, fields, salt, data)
+        if fields.get("kind") == "erased":
+            erased.take(seq, fields)
+    payloads.settle(connection, erased)
     if end.seq < 0:
         findings.add(0, "genesis", "there is no entry at all")
     if findings.count:

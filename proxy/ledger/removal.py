@@ -20,7 +20,7 @@ from proxy.chain import Head
 from proxy.errors import SluiceError
 from proxy.ledger import Draft, Fields
 from proxy.ledger.files import TABLES
-from proxy.ledger.read import Filter, entries, latest
+from proxy.ledger.read import entries, latest
 from proxy.merkle import Tree
 
 REMOVALS: Final = frozenset({"erased", "pruned"})
@@ -105,23 +105,12 @@ def erasures(listed: Iterable[int], *, reason: str, by: str, hold: str | None = 
     ]
 
 
-def erased_in(connection: sqlite3.Connection, last: int, after: int = -1) -> Erased:
-    """
-    What entries up to `last` say was erased.
-
-    Unverified: that they are genuine is for whoever verifies all entries.
-    """
-    erased = Erased()
-    try:
-        for entry, fields in entries(connection, Filter(kinds=frozenset({"erased"})), after=after, last=last):
-            erased.take(entry.seq, fields)
-    except SluiceError:
-        return erased  # what cannot be read is found, and named, entry by entry
-    return erased
-
-
 def pruned_in(connection: sqlite3.Connection) -> Pruned | None:
-    """Where a ledger begins again, None where nothing was pruned; unverified as above."""
+    """
+    Where a ledger begins again, None where nothing was pruned.
+
+    Unverified: that the entry is genuine is for whoever verifies all entries.
+    """
     if connection.execute("SELECT 1 FROM entry WHERE seq = 1").fetchone() is not None:
         return None
     try:

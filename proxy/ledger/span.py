@@ -20,7 +20,6 @@ from proxy.ledger.cipher import Cipher
 from proxy.ledger.payload import Payloads
 from proxy.ledger.quiet import Quiet
 from proxy.ledger.read import BROKEN
-from proxy.ledger.removal import Erased
 from proxy.merkle import node
 
 _ROWS: Final = (
@@ -34,15 +33,12 @@ class Task:
     """
     Read the entries from `first` up to and without `end`.
 
-    What lay beside those below `before` and beside those in `erased` may be gone. `sizes` are those
-    of the trees to tell of, in entries of the run. `latest` is the latest time that can be true
-    (microseconds).
+    `sizes` are those of the trees to tell of, in entries of the run. `latest` is the latest time
+    that can be true (microseconds).
     """
 
     first: int
     end: int
-    before: int
-    erased: tuple[int, ...]
     sizes: tuple[int, ...]
     latest: int
 
@@ -54,7 +50,7 @@ class Task:
     def decode(cls, line: bytes) -> Task:
         """As `encode` wrote it."""
         told = json.loads(line)
-        return cls(**{**told, "erased": tuple(told["erased"]), "sizes": tuple(told["sizes"])})
+        return cls(**{**told, "sizes": tuple(told["sizes"])})
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +62,7 @@ class Span:
     times, and with `set_back` the first may be earlier than what is before. `trees` are the frontier
     and the time at each of the sizes asked for, and at the end of the run. `loose` are the numbers of
     the entries that tell of more than this run, `quiet` the requests that the others speak of. Of the
-    payloads so many are `encrypted`, and so many `unopened`.
+    payloads so many are `encrypted`, and so many `unopened`; `gone` is as in `Payloads`.
     """
 
     first: int
@@ -81,6 +77,7 @@ class Span:
     quiet: frozenset[str]
     encrypted: int = 0
     unopened: int = 0
+    gone: tuple[tuple[int, int], ...] = ()
 
     def encode(self) -> bytes:
         """One line."""
@@ -93,9 +90,8 @@ class Span:
         if told is None:
             return None
         trees = tuple((size, tuple(peaks), time) for size, peaks, time in told["trees"])
-        return cls(
-            **{**told, "trees": trees, "loose": tuple(told["loose"]), "quiet": frozenset(told["quiet"])}
-        )
+        told |= {"trees": trees, "loose": tuple(told["loose"]), "quiet": frozenset(told["quiet"])}
+        return cls(**{**told, "gone": tuple((first, last) for first, last in told["gone"])})
 
 
 def read_span(connection: sqlite3.Connection, task: Task, cipher: Cipher | None) -> Span | None:
@@ -111,7 +107,7 @@ class _Reading:
         self._task = task
         self._findings = Findings()
         self._links = Links(self._findings, latest=task.latest)
-        self._payloads = Payloads(self._findings, Erased(task.before, set(task.erased)), cipher)
+        self._payloads = Payloads(self._findings, cipher)
         self._quiet = Quiet()
 
     def read(self, rows: Iterator[tuple[int, object, object, object, object]]) -> Span | None:
@@ -150,6 +146,7 @@ class _Reading:
             quiet=frozenset(self._quiet.ids),
             encrypted=self._payloads.encrypted,
             unopened=self._payloads.unopened,
+            gone=tuple(self._payloads.gone),
         )
 
 

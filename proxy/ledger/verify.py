@@ -218,7 +218,7 @@ def _entries(connection: sqlite3.Connection, source: Source, end: Head, check: C
         with check.cores.readers(source, check.payloads_key) as read_all:
             walk = begun()  # which reads already, while the processes start
             walk.spans(read_all, check.cores.run)
-    walk.orphans()
+    walk.settle()
     check.pruned, check.payloads = walk.pruned, walk.payloads
 
 

@@ -18,11 +18,11 @@ from proxy.ledger.cipher import Cipher
 from proxy.ledger.keyline import KeyLine
 from proxy.ledger.payload import Payloads
 from proxy.ledger.read import rows
-from proxy.ledger.removal import Erased, Pruned, erased_in, pruned_in
+from proxy.ledger.removal import Erased, Pruned, pruned_in
 from proxy.ledger.reviews import Reviews
 from proxy.ledger.span import Span, Task
 from proxy.ledger.story import CAP, Story
-from proxy.merkle import Tree
+from proxy.merkle import Range, Tree
 
 type Progress = Callable[[int, int], None]
 """Told how many entries are done, and how many there are."""
@@ -31,8 +31,10 @@ type Reader = Callable[[Iterable[Task]], Iterator[tuple[Task, Span | None]]]
 
 _TOLD_EVERY: Final = 1_000
 _ORPHANS: Final = (
-    "SELECT p.seq FROM payload p LEFT JOIN entry e ON e.seq = p.seq WHERE e.seq IS NULL AND p.seq <= ?"
+    "SELECT p.seq FROM payload p LEFT JOIN entry e ON e.seq = p.seq "
+    "WHERE e.seq IS NULL AND p.seq >= ? AND p.seq < ? ORDER BY p.seq"
 )
+_FIRST: Final = -(2**63)
 
 
 class Walk:
@@ -65,9 +67,10 @@ class Walk:
         self._story = Story(links.findings)
         self._reviews = reviews
         self._keys = keys
-        self._erased = erased_in(connection, end.seq)
+        self._whole = Range(0, 0)
+        self._erased = Erased()
         self._gone = pruned_in(connection)
-        self.payloads = Payloads(links.findings, self._erased, cipher)
+        self.payloads = Payloads(links.findings, cipher)
 
     @property
     def _findings(self) -> Findings:
@@ -91,6 +94,7 @@ class Walk:
         """Read by runs of so many entries (a power of two), to the end."""
         first = 0 if self._gone is None else -(-self._gone.before // run) * run
         self.entries(last=min(first - 1, self._end))
+        self._whole = Range(first, first)
         for task, span in read_all(self._tasks(first, run)):
             if span is not None and self._follows(span):
                 self._take(span)
@@ -102,17 +106,24 @@ class Walk:
                     self.entries(task.end - 1)
                     return
 
-    def orphans(self) -> None:
-        """What lies beside entries that are not there; at the end."""
-        for (seq,) in self._connection.execute(_ORPHANS, (self.links.head.seq,)):
-            self._findings.add(seq, "payload_orphan", "something is kept beside an entry that is not there")
+    def settle(self) -> None:
+        """At the end: what lies beside the entries, as they tell of it together."""
+        self.payloads.settle(self._connection, self._erased)
+        self._orphans()
+
+    def _orphans(self) -> None:
+        """What lies beside entries that are not there. In runs without a fault none is missing."""
+        for places in ((_FIRST, self._whole.start), (self._whole.end, self._end + 1)):
+            for (seq,) in self._connection.execute(_ORPHANS, places):
+                self._findings.add(
+                    seq, "payload_orphan", "something is kept beside an entry that is not there"
+                )
 
     def _tasks(self, first: int, run: int) -> Iterator[Task]:
         for start in range(first, self._end + 1, run):
             end = min(start + run, self._end + 1)
             sizes = tuple(size - start for size in self.roots.wanted(start, end) if size < end)
-            erased = tuple(seq for seq in self._erased.seqs if start <= seq < end)
-            yield Task(start, end, self._erased.before, erased, sizes, self._latest)
+            yield Task(start, end, sizes, self._latest)
 
     def _follows(self, span: Span) -> bool:
         """Whether a run joins what is before it, and tells of no request that is running there."""
@@ -126,10 +137,13 @@ class Walk:
 
     def _take(self, span: Span) -> None:
         links = self.links
+        if span.first == self._whole.end:
+            self._whole = Range(self._whole.start, span.end)
         links.head = Head(span.end - 1, bytes.fromhex(span.hash))
         links.first, links.last = links.first or span.begins, span.ends
         self.payloads.encrypted += span.encrypted
         self.payloads.unopened += span.unopened
+        self.payloads.gone += span.gone
         self.roots.join([(Tree(size, map(bytes.fromhex, peaks)), time) for size, peaks, time in span.trees])
         for seq in span.loose:
             (body,) = self._connection.execute("SELECT body FROM entry WHERE seq = ?", (seq,)).fetchone()
@@ -142,7 +156,7 @@ class Walk:
         self._story.take(seq, fields)
         self._keys.follow(seq, fields, self._findings)
         self._reviews.take(seq, fields)
-        _removal(seq, fields, self._findings)
+        self._removal(seq, fields)
 
     def _begin_again(self, pruned: Pruned) -> None:
         """After the genesis of a pruned ledger: go on behind what is gone."""
@@ -155,10 +169,9 @@ class Walk:
         self._story.partial = True
         self._reviews.restore(pruned.roll)
 
-
-def _removal(seq: int, fields: Fields, findings: Findings) -> None:
-    kind = fields.get("kind")
-    if kind == "erased" and not Erased().take(seq, fields):
-        findings.add(seq, "field", "an erasure that does not say what was erased")
-    if kind == "pruned" and ((pruned := Pruned.parse(fields)) is None or pruned.before > seq):
-        findings.add(seq, "field", "a pruning that does not say what was pruned")
+    def _removal(self, seq: int, fields: Fields) -> None:
+        kind = fields.get("kind")
+        if kind == "erased" and not self._erased.take(seq, fields):
+            self._findings.add(seq, "field", "an erasure that does not say what was erased")
+        if kind == "pruned" and ((pruned := Pruned.parse(fields)) is None or pruned.before > seq):
+            self._findings.add(seq, "field", "a pruning that does not say what was pruned")

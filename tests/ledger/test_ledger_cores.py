@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -51,6 +53,45 @@ def test_two_processes_find_what_one_finds(path: Path) -> None:
 
     assert report == verify(path, NOW + 3600, cores=Cores(1))
     assert report.findings[0].seq == 41 and "payload" in {finding.code for finding in report.findings}
+
+
+async def _erased(path: Path, **fields: object) -> None:
+    ledger, _ = await SqliteLedger.open(path, clock=Clock(NOW + 60))
+    await ledger.queue(Draft("erased", {**fields, "by": "bob", "reason": "x"}))
+    await ledger.close()
+
+
+async def test_what_was_erased_in_a_run_is_told_long_after_it(path: Path) -> None:
+    """Some of it one by one, some of it as all that was before: the run itself does not know."""
+    (seqs,) = zip(*_query(path, "SELECT seq FROM payload WHERE seq > 50"), strict=True)
+    await _erased(path, before=40)
+    await _erased(path, entries=list(seqs[::2]))
+
+    report = verify(path, NOW + 3600, cores=TWO)
+
+    assert report.ok and report == verify(path, NOW + 3600, cores=Cores(1)), report.findings
+
+
+async def test_what_is_missing_between_what_was_erased_is_found(path: Path) -> None:
+    await _erased(path, before=40)
+    (seqs,) = zip(*_query(path, "SELECT seq FROM payload WHERE seq > 50"), strict=True)
+    await _erased(path, entries=[seqs[0], seqs[2]])
+    connection = tamper(path)
+    connection.execute("DELETE FROM payload WHERE seq = ?", (seqs[1],))
+    connection.execute("INSERT INTO payload VALUES (3, zeroblob(16), NULL)")
+    put_back(connection)
+
+    report = verify(path, NOW + 3600, cores=TWO)
+
+    assert report == verify(path, NOW + 3600, cores=Cores(1))
+    found = {(finding.seq, finding.code) for finding in report.findings}
+    assert found >= {(seqs[1], "payload_missing"), (3, "payload_not_erased")}
+    assert {code for _, code in found} <= {"payload_missing", "payload_not_erased", "payload_orphan"}
+
+
+def _query(path: Path, query: str) -> list[tuple[int]]:
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute(query).fetchall()
 
 
 def test_two_processes_read_a_ledger_that_a_crash_has_left(path: Path, tmp_path: Path) -> None:
@@ -186,8 +227,10 @@ def test_a_tree_is_joined_only_where_its_subtrees_begin() -> None:
 
 
 def test_a_task_and_a_span_are_lines() -> None:
-    task = Task(0, 8, 3, (5, 6), (1, 4), 99)
-    span = Span(0, 8, "ab", "cd", "b", "e", False, ((8, ("ef",), "t"),), (3,), frozenset({"x"}))
+    task = Task(0, 8, (1, 4), 99)
+    span = Span(
+        0, 8, "ab", "cd", "b", "e", False, ((8, ("ef",), "t"),), (3,), frozenset({"x"}), gone=((2, 5),)
+    )
     assert Task.decode(task.encode()) == task
     assert Span.decode(span.encode()) == span
     assert Span.decode(b"null\n") is None
