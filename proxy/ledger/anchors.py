@@ -222,6 +222,13 @@ def judge(shelf: Shelf, entries: int, keys: Sequence[Key], findings: Findings) -
             f"'{name}' has seen {last + 1} entries, and {entries} are there: {missing} cut off, "
             "or an older copy was put back",
         )
+    elif total and not (shelf.matched or shelf.wrong):
+        findings.add(
+            None,
+            "anchor_none",
+            f"'{name}' has seen {shelf.sizes[-1]} entries, and all of these are said to have been pruned: "
+            "nothing that is there can be compared with it",
+        )
     if shelf.wrong:
         _fork(shelf, keys, findings)
     size, time = _newest(shelf, keys, findings)
