@@ -76,8 +76,8 @@ def export(
                 found = entries(connection, wanted, last=end.seq, passed=passed)
                 pieces = _events(found, _ledger_id(connection), ocsf if format == "ocsf" else cef)
             case "html":
-                found = entries(connection, wanted, last=end.seq, passed=passed)
-                pieces = _page(found, page.begin(wanted.said, _ledger_id(connection)), end)
+                found = entries(connection, last=end.seq, passed=passed)
+                pieces = _page(found, wanted, page.begin(wanted.said, _ledger_id(connection)), end)
             case _:
                 raise fail(
                     f"'{format}' is no format for an export",
@@ -159,12 +159,15 @@ def _events(
         yield event(entry, fields, ledger), 1
 
 
-def _page(found: _Found, begin: bytes, end: Head) -> Iterator[_Piece]:
+def _page(found: _Found, wanted: Filter, begin: bytes, end: Head) -> Iterator[_Piece]:
     yield begin, 0
-    count = 0
+    asked, count = page.Asked(), 0
     for entry, fields in found:
-        yield page.row(entry, fields), 1
-        count += 1
+        admitted = wanted.admits(fields)
+        told = asked.told(fields, admitted=admitted)
+        if admitted:
+            yield page.row(entry, told), 1
+            count += 1
     yield page.end(count, end), 0
 
 

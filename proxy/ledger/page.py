@@ -8,13 +8,17 @@ turn or hide text show themselves.
 from __future__ import annotations
 
 import html
+import re
 import unicodedata
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from proxy.chain import Entry, Head
 from proxy.ledger.counted import counts
 from proxy.ledger.siem import text
+from proxy.signing import ProofError
+from proxy.signing.statement import Statement
 
 _STYLE: Final = """
 body{font:14px/1.45 system-ui,sans-serif;margin:2rem;color:#1a1a1a}
@@ -35,7 +39,38 @@ _OPENS: Final = frozenset({"allowed", "watched", "approved", "counted"})
 _WAITS: Final = frozenset({"pending"})
 _HEADINGS: Final = ("No.", "Time (UTC)", "What", "Agent", "Asked for", "Decided by", "Why")
 
+_ASKED: Final = ("agent", "method", "url", "says", "show", "rule", "rules")
+_OPEN: Final = 10_000
+_HASH: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
 type Fields = Mapping[str, object]
+
+
+@dataclass(slots=True)
+class Asked:
+    """
+    What open holds are about, for answers and decisions on a page that leaves the hold itself out.
+
+    Of more than 10,000 at once the oldest are forgotten.
+    """
+
+    _holds: dict[str, Fields] = field(default_factory=dict)
+
+    def told(self, fields: Fields, *, admitted: bool) -> Fields:
+        """Go on by one entry; its fields, with what was asked where nothing else on the page says it."""
+        kind, hold = fields.get("kind"), str(fields.get("hold"))
+        if kind in ("held", "edited"):
+            # An edit is of what was shown before: what a rule shows of it is in no entry.
+            asked = {name: fields[name] for name in _ASKED if name in fields}
+            self._holds[hold] = {} if admitted else asked
+            if len(self._holds) > _OPEN:
+                del self._holds[next(iter(self._holds))]
+            return fields
+        if kind == "reviewed":
+            return {**self._holds.get(hold, {}), **fields}
+        if kind == "decided" and fields.get("decision") != "pending":
+            return {**self._holds.pop(hold, {}), **fields}
+        return fields
 
 
 def shown(value: object) -> str:
@@ -78,10 +113,32 @@ def row(entry: Entry, fields: Fields) -> bytes:
         f'<b class="{style}">{shown(word)}</b>{kind}',
         shown(fields.get("agent")),
         _asked(fields),
-        "<br>".join(filter(None, (shown(people), f'<span class="dim">{shown(rule)}</span>' if rule else ""))),
+        "<br>".join(
+            filter(
+                None,
+                (shown(people), _signed(fields), f'<span class="dim">{shown(rule)}</span>' if rule else ""),
+            )
+        ),
         shown(fields.get("why") or fields.get("reason")),
     )
     return ("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>\n").encode()
+
+
+def _signed(fields: Fields) -> str:
+    """Whether an answer carries a signature, from which account it came, and over which view."""
+    if fields.get("kind") != "reviewed":
+        return ""
+    whose = shown(fields.get("person"))
+    if "signature" not in fields:
+        return f"{whose} not signed"
+    try:
+        statement = Statement.parse(text(fields.get("statement")).encode("utf-8", "replace"))
+    except ProofError:
+        return f"{whose} signed, but the statement cannot be read"
+    view = statement.about.get("view")
+    if type(view) is not str or not _HASH.fullmatch(view):
+        return f"{whose} signed, over no view"
+    return f'{whose} signed,<br>view <code class="dim" title="{view}">{view[:12]}</code>'
 
 
 def _asked(fields: Fields) -> str:

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 from ledgers import Clock, completed, decided, fill, held, reviewed, said
 
-from proxy.chain import digest
+from proxy.chain import Entry, canonical, digest
 from proxy.ledger import Draft
 from proxy.ledger.export import export
+from proxy.ledger.page import Asked, row
 from proxy.ledger.read import Filter
 from proxy.ledger.sqlite import SqliteLedger
 
@@ -138,6 +139,60 @@ def test_the_page_is_one_file_that_runs_and_loads_nothing(path: Path) -> None:
     assert "‹U+202E›" in page.said
     assert sum(tag == "tr" for tag, _ in page.tags) == 1 + len(said(path))
     assert "bob" in page.said
+
+
+def test_what_a_reviewer_was_shown_stands_with_the_answer_where_the_hold_is_left_out(path: Path) -> None:
+    url = "https://api.stripe.com/v1/refunds"
+    for wanted in (Filter(reviewer="bob"), Filter(kinds=frozenset({"reviewed"}))):
+        whole = exported(path, "html", wanted)
+        assert url in whole
+        assert "uid:alice" in whole
+    assert "not signed" in exported(path, "html", Filter(reviewer="bob"))
+    assert exported(path, "html").count(url) == 1  # the hold itself is there, and says it once
+
+
+def signed(view: object) -> dict[str, object]:
+    said = {
+        "about": {"view": view}, "act": "deny", "key": f"SHA256:{'A' * 43}", "ledger": "0" * 32,
+        "reviewer": "eve", "time": "2026-11-22T12:00:00.000000Z", "v": 1,
+    }  # fmt: skip
+    return {"kind": "reviewed", "statement": canonical(said).decode(), "signature": "x", "person": NASTY}
+
+
+@pytest.mark.parametrize(
+    "view", [NASTY, '"><script>', "\u202e" * 12, 7, ["x"], "0" * 63, "0" * 65, None], ids=repr
+)
+def test_a_view_that_is_none_breaks_no_page(view: object) -> None:
+    for fields in (signed(view), signed(view) | {"statement": "{}"}, signed(view) | {"statement": view}):
+        page = Page()
+        page.feed(row(Entry(1, b"", bytes(32)), fields).decode())
+        assert page.open == []
+        assert {tag for tag, _ in page.tags} <= {"tr", "td", "b", "br", "span", "code"}
+        assert {name for _, found in page.tags for name in found} <= {"class", "title"}
+        assert "signed, " in page.said
+    good = row(Entry(1, b"", bytes(32)), signed("ab" * 32)).decode()
+    assert f'title="{"ab" * 32}">{"ab" * 6}<' in good
+
+
+def test_an_edit_is_not_told_by_what_was_shown_before_it() -> None:
+    asked = Asked()
+    asked.told(
+        {"kind": "held", "hold": "h", "url": "https://x/1", "show": [["amount", ["5"]]]}, admitted=False
+    )
+    asked.told({"kind": "edited", "hold": "h", "url": "https://x/2"}, admitted=False)
+    told = asked.told({"kind": "reviewed", "hold": "h"}, admitted=True)
+    assert (told["url"], "show" in told) == ("https://x/2", False)
+    asked.told({"kind": "decided", "hold": "h", "decision": "pending"}, admitted=True)
+    assert asked.told({"kind": "decided", "hold": "h", "decision": "denied"}, admitted=True)["url"]
+    assert "url" not in asked.told({"kind": "reviewed", "hold": "h"}, admitted=True)
+
+
+def test_of_holds_without_end_the_newest_are_known() -> None:
+    asked = Asked()
+    for number in range(10_500):
+        asked.told({"kind": "held", "hold": f"h{number}", "url": "u"}, admitted=False)
+    assert "url" not in asked.told({"kind": "reviewed", "hold": "h499"}, admitted=True)
+    assert "url" in asked.told({"kind": "reviewed", "hold": "h500"}, admitted=True)
 
 
 @pytest.mark.parametrize("format", ["csv", "ocsf", "cef", "html"])
