@@ -8,13 +8,15 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
-from proxy.cli.deciding import keys, say, unlock
+from proxy.cli.deciding import CONTROL, keys, say, unlock
 from proxy.cli.parser import config, folder
 from proxy.console import run_console
+from proxy.control import ControlDesk
 from proxy.correct import at_editor
-from proxy.errors import Exit, fail
+from proxy.errors import Exit, SluiceError, fail
 from proxy.keyring.asking import ask
 from proxy.keyring.desk import SigningDesk
 from proxy.keyring.finding import finder, terminal_as_it_was
@@ -32,6 +34,7 @@ _SAME_ACCOUNT: Final = (
 def up(arguments: argparse.Namespace, _: list[str]) -> int:
     """`sluice up`."""
     settings = config(arguments, enforced_paths)
+    _alone(settings.state)
     print(_SAME_ACCOUNT, file=sys.stderr)
     if not settings.console:
         asyncio.run(run_console_or_wait(settings, None))
@@ -52,6 +55,19 @@ def up(arguments: argparse.Namespace, _: list[str]) -> int:
     with terminal_as_it_was():
         asyncio.run(run_console_or_wait(settings, console))
     return int(Exit.YES)
+
+
+def _alone(state: Path) -> None:
+    """SluiceError (exit 2) where a gate runs on the state folder already: that one is reviewed."""
+    try:
+        status = asyncio.run(ControlDesk(state / CONTROL).status())
+    except SluiceError:
+        return  # what is wrong there, and whether it matters, is found out where the parts are built
+    raise fail(
+        f"a gate runs on '{state}' already, at {status.proxy}",
+        "a ledger has one gate",
+        "sluice review; for another gate: sluice up --state DIR --listen 127.0.0.1:0",
+    )
 
 
 def run(arguments: argparse.Namespace, words: list[str]) -> int:

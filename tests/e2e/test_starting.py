@@ -138,6 +138,7 @@ def test_a_second_gate_on_the_same_state_folder_is_refused(home: Path) -> None:
     with up(home, "--policy", home / "policy.yaml") as first:
         done = start(home)
         assert done.status == 2
+        assert f"already, at {first.proxy}" in done.err and "fix: sluice review; " in done.err
         assert first.status().proxy == first.proxy
 
 
