@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from proxy.decision import Word
+
 _TIME: Final = re.compile(r"(\d{1,9})([smhd])", re.ASCII)
 _BEGUN: Final = re.compile(r"\d{4}(-\d\d(-\d\d(T\d\d(:\d\d(:\d\d(\.\d{1,6})?)?)?Z?)?)?)?", re.ASCII)
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
@@ -116,13 +118,16 @@ def _filters(verb: argparse.ArgumentParser) -> None:
     add = verb.add_argument
     add("--kind", action="append", default=[], metavar="KIND", help="only entries of this kind; repeatable")
     _times(verb)
-    for name in ("agent", "reviewer", "rule", "decision", "hold", "host"):
+    for name in ("agent", "reviewer", "rule", "hold", "host"):
         add(f"--{name}", metavar="NAME", help=f"only with this {name}")
+    words = [str(word) for word in Word]
+    add("--decision", choices=words, metavar="WORD", help=f"only with this decision: {', '.join(words)}")
 
 
 def _times(verb: argparse.ArgumentParser) -> None:
     add = verb.add_argument
-    add("--since", type=_moment, metavar="TIME", help="from then on: 2026-07-25, 2026-07-25T17:20, or 7d ago")
+    says = "from then on: 2026-07-25, 2026-07-25T17:20, or 7d for 7 days ago"
+    add("--since", type=_moment, metavar="TIME", help=says)
     add("--until", type=_moment, metavar="TIME", help="before then")
 
 

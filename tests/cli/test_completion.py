@@ -11,6 +11,7 @@ import pytest
 
 from proxy.cli.examples import EXAMPLES
 from proxy.cli.parser import build
+from proxy.errors import SluiceError
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -48,6 +49,12 @@ def test_every_verb_has_an_example_in_its_help_and_every_example_is_understood()
         assert any(tuple(line[: len(words)]) == words for line in shown), words
     for line in shown:
         build().parse_args(line[1:])
+
+
+def test_a_decision_that_no_entry_can_have_is_refused() -> None:
+    assert build().parse_args(["ledger", "show", "--decision", "denied"]).decision == "denied"
+    with pytest.raises(SluiceError, match="'deny'"):
+        build().parse_args(["ledger", "show", "--decision", "deny"])
 
 
 def leaves(parser: argparse.ArgumentParser, words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
