@@ -41,7 +41,7 @@ A fake bank, mail and file API run on this machine, and an agent that uses
 them. What it sends goes through the gate, under the starter policies: reading
 flows, what is risky waits for you.
 
-  a  approve   d  deny, with a reason   enter  look at it whole   ?  help   q  quit
+  a  approve   d  deny, with a reason   enter  look at it   ?  help   q  quit
 """
 
 _INTRO_YES: Final = """\

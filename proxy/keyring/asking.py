@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import sys
 from typing import Final
 
 from proxy.errors import Exit, fail
@@ -27,6 +28,7 @@ def ask(prompt: str) -> str:
     try:
         return getpass.getpass(f"sluice: {prompt}: ")
     except (EOFError, KeyboardInterrupt):
+        print(file=sys.stderr)  # the cursor still stands behind the question
         raise fail("no passphrase was given", exit=Exit.NO) from None
 
 

@@ -83,7 +83,9 @@ def _decider(entry: Mapping[str, object]) -> str:
     people = entry.get("reviewers")
     names = ", ".join(map(str, people)) if isinstance(people, list | tuple) else ""
     rule, by = str(entry.get("rule") or ""), str(entry.get("by") or "")
-    who = "" if by in ("", "rule") else f"by {by}{f' {names}' if names else ''}"
+    who = "" if by in ("", "rule") else f"by {by}{f' {names}' if names and by != 'deadline' else ''}"
+    if names and by == "deadline":
+        who += f", approved so far by {names}"
     why = "" if by == "rule" else str(entry.get("why") or "")
     return "; ".join(part for part in (rule, who, why) if part)
 

@@ -256,6 +256,14 @@ def test_an_entry_is_one_line():
     )
 
 
+def test_who_approved_before_the_time_was_over_did_not_decide():
+    entry = {
+        "seq": 12, "time": "2026-11-22T08:25:09Z", "kind": "decided", "hold": "7f3k2q", "decision": "expired",
+        "rule": "r", "by": "deadline", "reviewers": ["ada"], "why": "no answer",
+    }  # fmt: skip
+    assert "r; by deadline, approved so far by ada; no answer" in printed([entry_line(entry)])
+
+
 def test_counted_reads_are_one_line_that_names_those_with_the_most():
     def reads(agent, count):
         return {"agent": agent, "host": "h", "rule": "r", "requests": count, "completed": {"2xx": count}}
