@@ -21,8 +21,8 @@ _CLASS: Final = 6003
 _ACTIVITIES: Final = {"POST": 1, "GET": 2, "HEAD": 2, "OPTIONS": 2, "PUT": 3, "PATCH": 3, "DELETE": 4}
 _NAMES: Final = {1: "Create", 2: "Read", 3: "Update", 4: "Delete", 99: "Other"}
 _OTHER: Final = 99
-# action_id and disposition_id of the profile security_control.
-_ALLOWED, _DENIED, _NO_ACTION = (1, "Allowed"), (2, "Denied"), (99, "Other")
+# action_id and disposition_id of the profile security_control, which takes no 99 for an action.
+_ALLOWED, _DENIED, _NO_ACTION = (1, "Allowed"), (2, "Denied"), (0, "Unknown")
 _DISPOSITIONS: Final[dict[str, tuple[tuple[int, str], tuple[int, str]]]] = {
     Word.ALLOWED: (_ALLOWED, (1, "Allowed")),
     Word.WATCHED: (_ALLOWED, (17, "Logged")),
@@ -104,7 +104,9 @@ def ocsf(entry: Entry, fields: Fields, ledger: str) -> bytes:
         ),
         "src_endpoint": {"name": text(fields.get("agent")) or "sluice"},
         **_outcome(fields),
-        "unmapped": {"hash": entry.hash.hex(), "prev": fields.get("prev"), "rule": fields.get("rule")},
+        "unmapped": _drop_empty(
+            {"hash": entry.hash.hex(), "prev": fields.get("prev"), "rule": fields.get("rule")}
+        ),
         "raw_data": entry.body.decode(),
     }
     return json.dumps(_drop_empty(event), ensure_ascii=False).encode() + b"\n"

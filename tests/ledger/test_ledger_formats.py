@@ -7,6 +7,7 @@ import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ledgers import Clock, completed, decided, fill, held, reviewed, said
@@ -83,6 +84,48 @@ def test_ocsf_has_what_the_class_asks_for_and_the_exact_bytes(path: Path) -> Non
         "Rejected",
         "Blocked",
     }
+
+
+REQUIRED: dict[str, type | dict[str, Any]] = {
+    "activity_id": int, "category_uid": int, "class_uid": int, "severity_id": int, "time": int, "type_uid": int,
+    "metadata": {"product": {"name": str, "vendor_name": str}, "version": str},
+    "actor": {"user": {"name": str}}, "api": {"operation": str}, "src_endpoint": {"name": str},
+}  # fmt: skip
+"""What an event of class 6003 must have, and what its objects must."""
+ENUMS: dict[str, set[int]] = {
+    "activity_id": {0, 1, 2, 3, 4, 99},
+    "severity_id": {0, 1, 2, 3, 4, 5, 6, 99},
+    "action_id": {0, 1, 2},
+    "disposition_id": {*range(28), 99},
+    "status_id": {0, 1, 2, 99},
+}
+
+
+def lacking(value: Any, wanted: type | dict[str, Any], at: str = "") -> list[str]:
+    if not isinstance(wanted, dict):
+        return [] if type(value) is wanted and value != "" else [at]
+    return [
+        one for name, part in wanted.items() for one in lacking((value or {}).get(name), part, f"{at}.{name}")
+    ]
+
+
+def nothing_in(value: Any) -> bool:
+    """Whether there is a null anywhere, which OCSF has no place for."""
+    if isinstance(value, dict):
+        return any(map(nothing_in, value.values()))
+    return any(map(nothing_in, value)) if isinstance(value, list) else value is None
+
+
+def test_ocsf_has_every_required_attribute_and_no_value_out_of_its_list(path: Path) -> None:
+    events = [json.loads(line) for line in exported(path, "ocsf").splitlines()]
+    for event in events:
+        assert lacking(event, REQUIRED) == []
+        assert not nothing_in(event)
+        assert (event["category_uid"], event["class_uid"]) == (6, 6003)
+        assert all(event[name] in known for name, known in ENUMS.items() if name in event)
+        assert ("action_id" in event) == ("disposition_id" in event) == ("disposition" in event)
+        assert "code" in event.get("http_response", {"code": 0})
+    assert {event.get("action_id") for event in events} == {None, 0, 1, 2}
 
 
 def test_cef_escapes_what_would_end_a_field(path: Path) -> None:
