@@ -87,7 +87,8 @@ def test_ocsf_has_what_the_class_asks_for_and_the_exact_bytes(path: Path) -> Non
 
 
 REQUIRED: dict[str, type | dict[str, Any]] = {
-    "activity_id": int, "category_uid": int, "class_uid": int, "severity_id": int, "time": int, "type_uid": int,
+    "activity_id": int, "category_uid": int, "class_uid": int, "severity_id": int, "time": int,
+    "type_uid": int,
     "metadata": {"product": {"name": str, "vendor_name": str}, "version": str},
     "actor": {"user": {"name": str}}, "api": {"operation": str}, "src_endpoint": {"name": str},
 }  # fmt: skip
