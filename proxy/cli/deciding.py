@@ -15,7 +15,8 @@ from proxy.cli.parser import folder
 from proxy.control import ControlDesk
 from proxy.correct import at_editor
 from proxy.errors import Exit, SluiceError, fail
-from proxy.keyring.asking import ask
+from proxy.keyring import Ask
+from proxy.keyring.asking import UntilTaken, ask
 from proxy.keyring.desk import SigningDesk
 from proxy.keyring.files import Keys
 from proxy.keyring.finding import FOLDER, finder, terminal_as_it_was
@@ -26,7 +27,7 @@ from proxy.wire import hold_json, whole_json
 CONTROL: Final = "control.sock"
 
 
-def desk(arguments: argparse.Namespace) -> SigningDesk:
+def desk(arguments: argparse.Namespace, ask: Ask = ask) -> SigningDesk:
     """The desk of the gate that runs on the state folder; what is decided is signed, where it must be."""
     name = getattr(arguments, "name", None)
     return SigningDesk(
@@ -85,9 +86,11 @@ def _review(arguments: argparse.Namespace) -> int:
     from proxy.console import run_console
 
     async def look() -> None:
-        at = desk(arguments)
+        asking = UntilTaken(ask)
+        at = desk(arguments, asking)
         await at.status()  # says at once that nobody is there, before the screen is taken
         await unlock(at)
+        asking.take()
         await run_console(at, title="sluice review", clock=time.time, edit=at_editor(folder(arguments)))
 
     with terminal_as_it_was():

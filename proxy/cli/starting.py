@@ -17,7 +17,7 @@ from proxy.console import run_console
 from proxy.control import ControlDesk
 from proxy.correct import at_editor
 from proxy.errors import Exit, SluiceError, fail
-from proxy.keyring.asking import ask
+from proxy.keyring.asking import UntilTaken, ask
 from proxy.keyring.desk import SigningDesk
 from proxy.keyring.finding import finder, terminal_as_it_was
 from proxy.paths import enforced_paths
@@ -47,9 +47,11 @@ def up(arguments: argparse.Namespace, _: list[str]) -> int:
         )
 
     async def console(desk: Desk) -> None:
-        find = finder(os.getuid(), None, keys(), ask, os.environ, say)
+        asking = UntilTaken(ask)
+        find = finder(os.getuid(), None, keys(), asking, os.environ, say)
         at = SigningDesk(desk, find, clock=time.time)
         await unlock(at)
+        asking.take()
         await run_console(at, title="sluice up", clock=time.time, edit=at_editor(settings.state))
 
     with terminal_as_it_was():

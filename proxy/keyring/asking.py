@@ -32,6 +32,33 @@ def ask(prompt: str) -> str:
         raise fail("no passphrase was given", exit=Exit.NO) from None
 
 
+class UntilTaken:
+    """
+    `ask`, until something else reads the terminal: two readers would share what is typed.
+
+    From `take` on SluiceError (exit 1) instead, and nothing is read.
+    """
+
+    def __init__(self, ask: Ask) -> None:
+        self._ask = ask
+        self._taken = False
+
+    def take(self) -> None:
+        """The terminal is somebody else's from now on."""
+        self._taken = True
+
+    def __call__(self, prompt: str) -> str:
+        """As `ask`."""
+        if self._taken:
+            raise fail(
+                "your key was not opened before this console began",
+                "what would be typed here as a passphrase are keys of the console",
+                "sluice review in another terminal: it asks first",
+                exit=Exit.NO,
+            )
+        return self._ask(prompt)
+
+
 def new_passphrase(ask: Ask) -> str:
     """A passphrase for a new key, asked for twice."""
     first = ask(f"passphrase for the new key (at least {LEAST} characters)")

@@ -51,12 +51,11 @@ def opened(name: str, file: KeyFile, ask: Ask, environment: Mapping[str, str]) -
         return Named(name, file.public, lambda message: _by_touch(file, message, environment))
     check_plain(file, environment)
     data = read_private(file.path)
-    for left in reversed(range(TRIES)):
-        signs = _decrypted(file, data, ask(f"passphrase of {name}'s key {file.public.id}"))
+    for attempt in range(TRIES):
+        wrong = "wrong; " if attempt else ""
+        signs = _decrypted(file, data, ask(f"{wrong}passphrase of {name}'s key {file.public.id}"))
         if signs is not None:
             return Named(name, file.public, _sealing(file.public, signs))
-        if left:
-            ask = _again(ask)
     raise fail(f"that is not the passphrase of '{file.path}'", exit=Exit.NO)
 
 
@@ -76,10 +75,6 @@ def check_plain(file: KeyFile, environment: Mapping[str, str]) -> None:
             f"ssh-add -d '{file.path}'; or review with a security key",
             exit=Exit.NO,
         )
-
-
-def _again(ask: Ask) -> Ask:
-    return lambda prompt: ask(f"wrong; {prompt}")
 
 
 def _decrypted(file: KeyFile, data: bytes, passphrase: str) -> _Signs | None:

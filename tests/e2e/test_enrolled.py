@@ -184,6 +184,30 @@ def test_the_console_asks_once_and_signs_what_it_decides(gate: Gate, started: St
     assert entry["reviewer"] == "ada" and entry["statement"]
 
 
+def test_a_console_whose_key_was_not_opened_says_so_and_reads_no_passphrase(
+    gate: Gate, started: Started, mark: str
+) -> None:
+    asked = started(with_requests, gate, "POST", f"https://{HOST}/orders/{mark}", b'{"amount": 500}')
+    hold = gate.held(mark)
+    child = _spawned(gate, "review")
+    child.expect(PROMPT)
+    child.sendeof()
+    child.expect(mark)
+    give_up = time.monotonic() + PATIENCE
+    seen = False
+    while not seen:  # a key that comes too soon decides nothing
+        assert time.monotonic() < give_up
+        child.send("a")
+        with suppress(pexpect.TIMEOUT):
+            seen = child.expect("was not opened before", timeout=1) == 0
+    child.send("qq")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert not gate.entries(kind="reviewed", hold=hold.id)
+    typed(gate, "deny", hold.id)
+    assert asked.result().status == 403
+
+
 def test_the_console_of_up_asks_once_too(
     tmp_path: Path, upstream: Upstream, upstream_ca: str, started: Started, mark: str
 ) -> None:
