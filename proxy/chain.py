@@ -19,6 +19,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from proxy.canon import DEPTH as DEPTH
@@ -95,17 +96,20 @@ def extend(
     `fields` have passed `check`; `time` is what `stamp` gives, `nonce` 32 hex digits that
     nobody can guess; `commitments` are ``request``, ``payload`` and ``encrypted``.
     """
-    whole = dict(fields)
-    whole.update(commitments)
-    whole["kind"] = kind
-    whole["nonce"] = nonce
-    whole["prev"] = head.hash.hex()
-    whole["seq"] = head.seq + 1
-    whole["time"] = time
+    seq = head.seq + 1
+    whole = {
+        **fields,
+        **commitments,
+        "kind": kind,
+        "nonce": nonce,
+        "prev": head.hash.hex(),
+        "seq": seq,
+        "time": time,
+    }
     body = encode(whole)
     if len(body) > LIMIT:
         raise too_long(len(body), LIMIT)
-    return Entry(head.seq + 1, body, hashlib.sha256(b"\0" + body).digest())
+    return Entry(seq, body, digest(body))
 
 
 def check(kind: str, fields: Mapping[str, object]) -> None:
@@ -128,7 +132,12 @@ def check(kind: str, fields: Mapping[str, object]) -> None:
 def stamp(microseconds: int) -> str:
     """Unix time in microseconds as RFC 3339 in UTC, always 27 characters: text sorts as time does."""
     seconds, rest = divmod(microseconds, 1_000_000)
-    return f"{datetime.fromtimestamp(seconds, UTC).isoformat()[:19]}.{rest:06d}Z"
+    return f"{_second(seconds)}.{rest:06d}Z"
+
+
+@lru_cache(maxsize=4)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()[:19]
 
 
 def moment(time: object) -> int | None:

@@ -207,28 +207,19 @@ def _compose(head: Head, lines: Sequence[Line], cipher: Cipher | None) -> Rows:
     random = os.urandom(32 * len(lines))
     entries: list[tuple[int, bytes, bytes]] = []
     payloads: list[tuple[int, bytes, bytes | None]] = []
-    for at, ((kind, fields, digest, payload, salt), time) in enumerate(_parts(lines)):
-        salt = salt or random[32 * at + 16 : 32 * at + 32]
-        commitments = {}
-        if digest is not None:
-            commitments["request"] = commitment(REQUEST_TAG, salt, digest)
+    for at, (draft, time) in enumerate(lines):
+        nonce, drawn = random[32 * at : 32 * at + 16], random[32 * at + 16 : 32 * at + 32]
+        payload, salt, commitments = draft.payload, draft.salt or drawn, {}
+        if draft.digest is not None:
+            commitments["request"] = commitment(REQUEST_TAG, salt, draft.digest)
         if payload is not None:
             commitments["payload"] = commitment(PAYLOAD_TAG, salt, payload)
             if cipher is not None:
                 payload = cipher.encrypt(head.seq + 1, payload)
                 commitments["encrypted"] = commitment(ENCRYPTED_TAG, salt, payload)
-        nonce = random[32 * at : 32 * at + 16].hex()
-        entry = extend(head, kind, fields, time=time, nonce=nonce, **commitments)
+        entry = extend(head, draft.kind, draft.fields, time=time, nonce=nonce.hex(), **commitments)
         if commitments:
             payloads.append((entry.seq, salt, payload))
         entries.append(entry)
         head = Head(entry.seq, entry.hash)
     return head, entries, payloads
-
-
-type _Part = tuple[str, Any, bytes | None, bytes | None, bytes | None]
-
-
-def _parts(lines: Sequence[Line]) -> Iterable[tuple[_Part, str]]:
-    for draft, time in lines:
-        yield (draft.kind, draft.fields, draft.digest, draft.payload, draft.salt), time
