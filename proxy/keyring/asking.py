@@ -51,9 +51,8 @@ class UntilTaken:
         """As `ask`."""
         if self._taken:
             raise fail(
-                "your key was not opened before this console began",
+                "your key is not open here; in another terminal sluice review asks for it",
                 "what would be typed here as a passphrase are keys of the console",
-                "sluice review in another terminal: it asks first",
                 exit=Exit.NO,
             )
         return self._ask(prompt)

@@ -199,7 +199,7 @@ def test_a_console_whose_key_was_not_opened_says_so_and_reads_no_passphrase(
         assert time.monotonic() < give_up
         child.send("a")
         with suppress(pexpect.TIMEOUT):
-            seen = child.expect("was not opened before", timeout=1) == 0
+            seen = child.expect("your key is not open here", timeout=1) == 0
     child.send("qq")
     child.expect(pexpect.EOF)
     child.close()
