@@ -17,6 +17,7 @@ import h2.exceptions
 
 from faults.answers import slam
 from faults.cases import Carrier, Case, Fault
+from faults.errands import Errand
 from faults.journal import Answer, Attempt
 
 _CONNECTING: Final = 20.0
@@ -58,6 +59,16 @@ def asking(case: Case, gate: str) -> Asking:
     headers = (("content-type", "application/json"), ("content-length", str(len(body))))
     usual = "h2.faults.test" if case.http2_upstream else "api.faults.test"
     return Asking(_HOSTS.get(case.behaviour, usual), path, body, headers)
+
+
+def asking_for(errand: Errand, gate: str, amount: int, *, number: int = 0, behaviour: str = "") -> Asking:
+    """One request of an errand; `number` makes it another one, 0 is the same each time."""
+    behaviour = behaviour or errand.behaviour
+    body = json.dumps({"amount": amount, "item": "x", "number": number}).encode()
+    path = f"/{gate}/{errand.slug}/{behaviour}/{errand.mark}{f'?n={number}' if number else ''}"
+    headers = (("content-type", "application/json"), ("content-length", str(len(body))))
+    usual = "h2.faults.test" if errand.http2_upstream else "api.faults.test"
+    return Asking(_HOSTS.get(behaviour, usual), path, body, headers)
 
 
 class Speaker(Protocol):
@@ -138,19 +149,18 @@ class Asked:
         self._writer.transport.abort()
 
 
-async def ask(case: Case, door: Door, attempt: Attempt) -> Asked:
+async def ask(what: Asking, carrier: Carrier, door: Door, attempt: Attempt) -> Asked:
     """Ask once; returns as soon as all is sent."""
-    what = asking(case, door.name)
     async with asyncio.timeout(_CONNECTING):
         reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
         speaker: Speaker
-        if case.carrier is Carrier.PLAIN:
+        if carrier is Carrier.PLAIN:
             speaker = Http1(reader, writer, f"http://{what.host}")
         else:
             await _tunnel(reader, writer, what.host)
-            context = door.http2 if case.carrier is Carrier.HTTP2 else door.http1
+            context = door.http2 if carrier is Carrier.HTTP2 else door.http1
             await writer.start_tls(context, server_hostname=what.host)
-            speaker = Http2(reader, writer) if case.carrier is Carrier.HTTP2 else Http1(reader, writer, "")
+            speaker = Http2(reader, writer) if carrier is Carrier.HTTP2 else Http1(reader, writer, "")
         attempt.asked = time.monotonic()
         await speaker.ask(what, attempt.number)
     return Asked(attempt, speaker, writer)

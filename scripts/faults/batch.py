@@ -9,7 +9,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from faults.cases import Batch
+from faults.batches import Batch
+from faults.errand import Walking
 from faults.gate import Gate
 from faults.journal import Found
 from faults.run import Run
@@ -22,26 +23,30 @@ async def played(batch: Batch, folder: Path, ports: dict[str, int], plant: str) 
     gate = Gate(folder, batch, ports, plant)
     gate.prepare()
     try:
-        runs = await _lived(batch, gate)
+        runs, paused = await _lived(batch, gate)
         # What a run left open is settled by the next start; so it is with whoever uses it.
         await _revived(runs, batch, gate)
     finally:
         with suppress(ProcessLookupError):
             await gate.stop(signal.SIGKILL)
-    found = Found(batch, [run.journal for run in runs], arrivals(gate.folder))
+    found = Found(batch, [run.journal for run in runs if isinstance(run, Run)])
+    found.walks = [run.journal for run in runs if isinstance(run, Walking)]
+    found.arrivals = arrivals(gate.folder)
+    found.paused = paused
     found.entries, found.verified = history(gate.ledger, gate.now)
     found.seconds = time.monotonic() - began
     shutil.rmtree(gate.folder)
     return found
 
 
-async def _revived(runs: list[Run], batch: Batch, gate: Gate) -> None:
+async def _revived(runs: list[Run | Walking], batch: Batch, gate: Gate) -> None:
     """The gate's next start, and its end: some agents come with what they had asked for before."""
     scene = Scene(batch, gate, await gate.start())
     coming = [run for run in runs if run.case.revived]
     following = asyncio.create_task(scene.board.follow())
     try:
         await asyncio.gather(*(run.come_to(scene) for run in coming))
+        scene.end()
         await gate.stop()
         scene.over.set()
         await asyncio.gather(*(run.end() for run in coming))
@@ -50,9 +55,11 @@ async def _revived(runs: list[Run], batch: Batch, gate: Gate) -> None:
         await asyncio.wait({following})
 
 
-async def _lived(batch: Batch, gate: Gate) -> list[Run]:
+async def _lived(batch: Batch, gate: Gate) -> tuple[list[Run | Walking], tuple[float, float] | None]:
     scene = Scene(batch, gate, await gate.start())
-    runs = [Run(case, scene) for case in batch.cases]
+    if batch.enrolled:
+        await scene.people.enrol()
+    runs = [*(Run(case, scene) for case in batch.cases), *(Walking(one, scene) for one in batch.errands)]
     following = asyncio.create_task(scene.board.follow())
     try:
         async with asyncio.TaskGroup() as tasks:
@@ -62,4 +69,4 @@ async def _lived(batch: Batch, gate: Gate) -> list[Run]:
     finally:
         following.cancel()
         await asyncio.wait({following})
-    return runs
+    return runs, scene.paused

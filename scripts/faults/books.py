@@ -1,46 +1,28 @@
 """
 The books: what the suite did and saw, what upstream counted and what the ledger says, compared. Pure.
 
-Five things must be nought in every run: ghosts (a held request left without an approval, or for an
-agent that had gone), double sends, lies (about who decided, or whether it may be sent again), ends
-lost or written twice, and chains that do not verify. A sixth is an agent that waited, at a gate
-that lived or was stopped in order, and was told nothing.
+Six things must be nought in every run: ghosts (a held request left without an approval, or for an
+agent that had gone), double sends, grants and budgets overspent, lies (about who decided, or whether
+it may be sent again), ends lost or written twice, and chains that do not verify. A seventh is an
+agent that waited, at a gate that lived or was stopped in order, and was told nothing.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
-from enum import StrEnum
+from collections.abc import Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
 from faults.cases import LEAVES, Fault, Need
+from faults.findings import Finding, Wrong
 from faults.journal import Arrival, Attempt, Call, Found, Journal
 from faults.rules import BRIEF, WAIT, WINDOW
 from faults.scene import mark_of
+from faults.settled import settled
 from faults.ways import Way
 from proxy.hold import Event, State
 
 type Entry = dict[str, Any]
-
-
-class Wrong(StrEnum):
-    """What a finding is; the columns of the table."""
-
-    GHOST = "ghost executions"
-    DOUBLE = "double sends"
-    LIE = "lies"
-    END = "lost ends"
-    SILENT = "no answer"
-    CHAIN = "broken chains"
-
-
-class Finding(NamedTuple):
-    """One thing that is wrong, and in which run."""
-
-    wrong: Wrong
-    mark: str
-    what: str
 
 
 # What the agent is told, and what the ledger may say of that hold. Where it could not be written, or
@@ -79,8 +61,10 @@ class Book(NamedTuple):
 
 def findings(found: Found) -> list[Finding]:
     """Everything that is wrong with a batch."""
-    wrong = [finding for book in _books(found) for check in _CHECKS for finding in check(book)]
-    known = {journal.case.mark for journal in found.journals}
+    wrong = [one for book in _books(found, found.journals) for check in _CHECKS for one in check(book)]
+    wrong += [one for book in _books(found, found.walks) for check in _OF_ANY for one in check(book)]
+    wrong += [*settled(found), *_while_paused(found)]
+    known = {journal.case.mark for journal in (*found.journals, *found.walks)}
     wrong += [
         Finding(Wrong.GHOST, one.mark, "a request that nobody sent")
         for one in found.arrivals
@@ -95,7 +79,7 @@ def brought_about(found: Found) -> set[Way]:
     """The ways that a run has gone to the end though nothing went wrong: the desk or the ledger shows it."""
     return {
         book.journal.case.way
-        for book in _books(found)
+        for book in _books(found, found.journals)
         if book.journal.case.fault is Fault.NONE and _reached(book)
     }
 
@@ -109,7 +93,7 @@ def _reached(book: Book) -> bool:
     return book.journal.arrived or any(words & set(book.ends(entry["hold"])) for entry in book.held)
 
 
-def _books(found: Found) -> Iterator[Book]:
+def _books(found: Found, journals: Iterable[Journal]) -> Iterator[Book]:
     arrivals: defaultdict[str, list[Arrival]] = defaultdict(list)
     entries: defaultdict[tuple[str, str], list[Entry]] = defaultdict(list)
     marks: dict[str, str] = {}
@@ -121,7 +105,7 @@ def _books(found: Found) -> Iterator[Book]:
         if hold and mark:
             marks[hold] = mark
         entries[mark, kind].append(entry)
-    for journal in found.journals:
+    for journal in journals:
         mark = journal.case.mark
         parts = [entries[mark, kind] for kind in ("held", "decided", "reviewed", "deferred")]
         yield Book(journal, arrivals[mark], *parts)
@@ -239,7 +223,7 @@ def _untrue(book: Book, attempt: Attempt) -> Iterator[str]:
             if Need.WAIT not in case.needs or waited < WAIT * 0.9:
                 yield f"was told after {waited:.2f} s to ask again"
         case "refused":
-            if journal.barred is None:
+            if journal.barred is None and case.fault is not Fault.PAUSE:
                 yield "was told that a rule refuses it, and none does"
         case _:
             yield f"was told {answer.decision!r}, which nothing here leads to"
@@ -285,13 +269,14 @@ def _lies_to_auditors(book: Book) -> Iterator[Finding]:
         word, by = entry["decision"], entry["by"]
         if entry.get("hold") and by != _BY.get(word, by):
             yield Finding(Wrong.LIE, mark, f"the ledger says {word!r} by {by}")
-        if word in ("approved", "denied"):
+        if word in ("approved", "denied") and not entry.get("grant"):
             # A denial may be of another hold for the same request, which then stands under `again`.
             holds, approves = {entry.get("hold"), entry.get("again")}, word == "approved"
             calls = [one for one in book.journal.calls if one.hold in holds and one.approves == approves]
             names = {one.name for one in calls if one.taken}
-            if not set(entry["reviewers"]) <= names or not entry["reviewers"]:
-                said, did = ", ".join(entry["reviewers"]), ", ".join(sorted(names))
+            named = entry.get("reviewers") or []
+            if not set(named) <= names or not named:
+                said, did = ", ".join(named), ", ".join(sorted(names))
                 yield Finding(
                     Wrong.LIE, mark, f"the ledger says {word!r} by {said or 'nobody'}; {did or 'nobody'} did"
                 )
@@ -369,13 +354,24 @@ def _silence(book: Book) -> Iterator[Finding]:
             yield Finding(Wrong.SILENT, case.mark, f"attempt {attempt.number} {how}, and was told nothing")
 
 
-_CHECKS: Final = (
-    _ghosts,
-    _out_of_turn,
-    _doubles,
-    _lies_to_agents,
-    _lies_to_reviewers,
-    _lies_to_auditors,
-    _ends,
-    _silence,
-)
+# -- (7) a pause lets nothing through --------------------------------------------------
+
+
+def _while_paused(found: Found) -> Iterator[Finding]:
+    """Nothing leaves that was asked for, or approved, while everything was paused; a start ends no pause."""
+    if found.paused is None:
+        return
+    begun, ended = found.paused
+    arrivals = {(one.mark, one.attempt) for one in found.arrivals}
+    for journal in (*found.journals, *found.walks):
+        mark = journal.case.mark
+        for attempt in journal.attempts:
+            if begun < attempt.asked < ended and (mark, attempt.number) in arrivals:
+                yield Finding(Wrong.GHOST, mark, f"attempt {attempt.number} came while everything was paused")
+        for call in journal.calls:
+            if begun < call.sent < ended and call.approves and call.state:
+                yield Finding(Wrong.LIE, mark, f"{call.name} could approve while everything was paused")
+
+
+_OF_ANY: Final = (_lies_to_reviewers, _lies_to_auditors, _ends, _silence)
+_CHECKS: Final = (_ghosts, _out_of_turn, _doubles, _lies_to_agents, *_OF_ANY)

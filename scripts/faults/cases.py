@@ -1,18 +1,13 @@
 """
-What is done in each run, drawn from a seed. Pure.
-
-A batch is one gate's life: its seed alone says which fault strikes and which runs are under way,
-so that ``--seed N --runs 1`` does again what batch N did. The timing of real processes is not
-repeated.
+What is done with one hold, drawn from a seed, and what can go wrong. Pure.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import count, islice
 from typing import Final
 
 from faults.ways import Way
@@ -36,6 +31,7 @@ class Fault(StrEnum):
     LOCKED = "ledger locked"
     CLOCK = "clock jump"
     TWO = "two reviewers at once"
+    PAUSE = "sluice pause"
 
 
 class Moment(StrEnum):
@@ -71,13 +67,13 @@ NEEDS: Final[dict[Event, frozenset[Need]]] = {
     Event.LAPSE: frozenset({Need.FORGETS}),
 }
 
-_FAULTS: Final = tuple(Fault)
-GATE_WIDE: Final = frozenset({Fault.KILL, Fault.TERM, Fault.FULL, Fault.LOCKED, Fault.CLOCK})
+FAULTS: Final = tuple(Fault)
+GATE_WIDE: Final = frozenset({Fault.KILL, Fault.TERM, Fault.FULL, Fault.LOCKED, Fault.CLOCK, Fault.PAUSE})
 LEAVES: Final = frozenset({Fault.FIN, Fault.RST, Fault.STREAM})
 SPREAD: Final = 0.015
 """Seconds by which what happens at once may be apart."""
 
-_BEHAVIOURS: Final[dict[Fault, tuple[str, ...]]] = {
+BEHAVIOURS: Final[dict[Fault, tuple[str, ...]]] = {
     Fault.REFUSE: ("refuse",),
     Fault.RESET: ("reset", "slam"),
     Fault.STALL: ("stall",),
@@ -130,46 +126,8 @@ class Case:
         return 2 if Need.PAIR in self.needs else 1
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Runs that are under way in one gate; `staged` where the gate knows several people by one uid."""
-
-    seed: int
-    fault: Fault
-    staged: bool
-    cases: tuple[Case, ...]
-
-    @property
-    def name(self) -> str:
-        return f"b{self.seed}"
-
-
-def batches(
-    seed: int, runs: int, size: int, known: Sequence[Way], faults: Sequence[Fault]
-) -> Iterator[Batch]:
-    """As many batches of `size` as hold so many runs, from this seed on, of those with one of `faults`."""
-    numbers = (number for number in count(seed) if _fault(number) in faults)
-    for number in islice(numbers, max(1, -(-runs // size))):
-        yield batch(number, size, known)
-
-
-def _fault(seed: int) -> Fault:
-    return _FAULTS[seed % len(_FAULTS)]
-
-
-def batch(seed: int, size: int, known: Sequence[Way]) -> Batch:
-    """The batch of a seed; consecutive ones go through all faults, ways and moments in turn."""
-    fault, turn = _fault(seed), seed // len(_FAULTS)
-    chance = random.Random(seed)
-    # What a killed gate left is read as the product wrote it: every other one is nothing but that.
-    staged = fault not in (Fault.KILL, Fault.TERM) or turn % 2 == 1
-    cases = (_case(seed, turn * size + at, fault, known, staged, chance) for at in range(size))
-    return Batch(seed, fault, staged, tuple(cases))
-
-
-def _case(
-    seed: int, at: int, fault: Fault, known: Sequence[Way], staged: bool, chance: random.Random
-) -> Case:
+def case(seed: int, at: int, fault: Fault, known: Sequence[Way], staged: bool, chance: random.Random) -> Case:
+    """One run of a batch; consecutive ones go through all ways and moments in turn."""
     way = known[at % len(known)]
     moments = tuple(Moment)
     needs = frozenset().union(*(NEEDS.get(event, frozenset()) for event in (*way.path, way.event)))
@@ -184,7 +142,7 @@ def _case(
         fault=fault,
         moment=moments[(at // len(known) + at % len(known)) % len(moments)],
         carrier=carrier,
-        behaviour=chance.choice(_BEHAVIOURS.get(fault, calm)),
+        behaviour=chance.choice(BEHAVIOURS.get(fault, calm)),
         needs=needs,
         lead=chance.uniform(-SPREAD, SPREAD),
         size=chance.choice(_SIZES[: 2 if way.state is State.UNATTENDED else None]),

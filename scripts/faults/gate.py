@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from faults.agent import Door
-from faults.cases import Batch
+from faults.batches import Batch
 from faults.rules import policy, reviewers
 from faults.stage import OFFSET
 
@@ -54,8 +54,8 @@ class Gate:
         config.mkdir(parents=True)
         self.folder.chmod(0o700)
         if self.staged:
-            (config / "reviewers.yaml").write_text(reviewers())
-        self._policy.write_text(policy(self.batch.cases))
+            (config / "reviewers.yaml").write_text(reviewers(self.batch))
+        self._policy.write_text(policy(self.batch))
         self._clock.write_bytes(OFFSET.pack(0.0))
 
     @property
@@ -64,10 +64,15 @@ class Gate:
         return self.batch.staged or self._plant != "-"
 
     @property
+    def clock(self) -> float:
+        """Unix time in seconds, as it thinks it."""
+        ahead: float = OFFSET.unpack(self._clock.read_bytes())[0]
+        return time.time() + ahead
+
+    @property
     def now(self) -> float:
         """Unix time in seconds, by its clock or ours, whichever is ahead."""
-        ahead: float = OFFSET.unpack(self._clock.read_bytes())[0]
-        return time.time() + max(0.0, ahead)
+        return max(time.time(), self.clock)
 
     async def start(self) -> Door:
         """Start it, also again; returns once it takes requests."""
@@ -131,7 +136,7 @@ class Gate:
         """Change the policy: requests with this mark are denied from the next look at it on."""
         self._barred.append(mark)
         changed = self._policy.with_suffix(".new")
-        changed.write_text(policy(self.batch.cases, self._barred))
+        changed.write_text(policy(self.batch, self._barred))
         changed.replace(self._policy)
 
     def fill(self) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from faults.cases import Batch, Case
+from faults.batches import Batch
+from faults.cases import Case
+from faults.errands import Errand
 
 
 @dataclass(slots=True)
@@ -79,7 +81,7 @@ class Journal:
     the target of its way, `broken` why its agent could not ask.
     """
 
-    case: Case
+    case: Case | Errand
     attempts: list[Attempt] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
     barred: float | None = None
@@ -88,23 +90,50 @@ class Journal:
     broken: str = ""
 
 
+@dataclass(slots=True)
+class Walk(Journal):
+    """
+    An errand, as the suite lived it. `amounts` is what each attempt asked for, by its number.
+
+    `ended` is when a grant had ended for certain. `rooms` says of attempts whether a budget had to
+    let them through, as the ledger stood; `alone` are those for which nobody was there.
+    """
+
+    amounts: dict[int, int] = field(default_factory=dict)
+    ended: float | None = None
+    rooms: dict[int, bool] = field(default_factory=dict)
+    alone: set[int] = field(default_factory=set)
+
+
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A whole request at upstream; `approved` is how many approvals of its mark were on disk then."""
+    """
+    A whole request at upstream; `approved` is how many approvals of its mark and number were on disk then.
+
+    `body` is there where it is short.
+    """
 
     mark: str
     attempt: int
     time: float
     approved: int
+    number: int = 0
+    body: str = ""
 
 
 @dataclass(slots=True)
 class Found:
-    """All that is known of a batch when it is over. `verified` is empty where the chain holds."""
+    """
+    All that is known of a batch when it is over. `verified` is empty where the chain holds.
+
+    `paused` is from when everything was paused for certain, until it might not be any more.
+    """
 
     batch: Batch
     journals: list[Journal]
     arrivals: list[Arrival] = field(default_factory=list)
     entries: list[dict[str, object]] = field(default_factory=list)
     verified: str = ""
+    walks: list[Walk] = field(default_factory=list)
+    paused: tuple[float, float] | None = None
     seconds: float = 0.0

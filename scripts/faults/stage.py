@@ -4,7 +4,8 @@ A gate as the product builds it, on a stage: `python -m faults.stage PLANT CLOCK
 What is set up before `sluice COMMAND` runs, all of it here and none of it in the product:
 
 - the clock is as many seconds ahead as the file CLOCK says (a double, native; written at any time),
-- a reviewer has the account of the name that is asked for (``--as``), whatever the kernel says,
+- a reviewer has the account of the name that is asked for (``--as``), whatever the kernel says, under
+  a name of its own,
 - PLANT names a bug of `faults.plants` to be put in, or ``-``.
 """
 
@@ -33,16 +34,17 @@ def shift_clock(file: Path) -> None:
 
 def trust_names() -> None:
     """Take a caller for the account that has the name it asks for: several people by one uid."""
-    from proxy.reviewers import Reviewers
+    from proxy.enrolment import Enrolment
 
-    who = Reviewers.who
+    who = Enrolment.who
 
-    def by_name(self: Reviewers, uid: int, account: str, name: str | None = None) -> Reviewer:
-        accounts = (self.people or {}).items()
-        named = (number for number, names in accounts if name in {one.name for one in names})
-        return who(self, next(named, uid), account, name)
+    def by_name(self: Enrolment, uid: int, account: str, name: str | None = None) -> Reviewer:
+        known = {one.name: number for number, many in (self._file.people or {}).items() for one in many}
+        known |= {one.name: one.uid for one in self.roll.people.values()}
+        named = known.get(name or "", uid)
+        return who(self, named, account if named == uid else f"account-{named}", name)
 
-    Reviewers.who = by_name  # type: ignore[method-assign]
+    Enrolment.who = by_name  # type: ignore[method-assign]
 
 
 def main(plant: str, clock: str, *command: str) -> int:

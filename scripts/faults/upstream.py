@@ -6,9 +6,10 @@ The counting upstream, in a process of its own.
 One JSON line on stdout: ``{"plain": PORT, "tls": PORT, "h2": PORT, "slam": PORT, "none": PORT}``; its CA is
 then in ``FOLDER/upstream-ca.pem``. It ends with its standard input.
 
-Requests are ``/GATE/RULE/BEHAVIOUR/MARK``. As soon as one has been read whole, it looks into the ledger of
-that gate and writes a line to ``FOLDER/GATE/arrivals.jsonl``: the mark, the attempt (x-request-id), the
-time, and how many approvals of that mark were on disk at this moment. Then it answers, or does not.
+Requests are ``/GATE/RULE/BEHAVIOUR/MARK``, with ``?n=NUMBER`` where several have one mark. As soon as one
+has been read whole, it looks into the ledger of that gate and writes to ``FOLDER/GATE/arrivals.jsonl``: the
+mark, the attempt (x-request-id), the time, how many approvals of that mark and number were on disk at
+this moment, and of a short body all of it. Then it answers, or does not.
 """
 
 from __future__ import annotations
@@ -32,8 +33,9 @@ HOSTS: Final = ("api.faults.test", "h2.faults.test", "slam.faults.test", "none.f
 _HEAD: Final = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
 _STALL: Final = 30.0
 _GATES: Final = 16
-_TARGET: Final = re.compile(r"/(b\d+)/[a-z-]+/([a-z-]+)/(m\d+x\d+)", re.ASCII)
-_MARK: Final = re.compile(r"/(m\d+x\d+)", re.ASCII)
+_TARGET: Final = re.compile(r"/(b\d+)/[a-z-]+/([a-z-]+)/(m\d+[xy]\d+)(?:\?n=(\d+))?", re.ASCII)
+_MARK: Final = re.compile(r"/(m\d+[xy]\d+(?:\?n=\d+)?)", re.ASCII)
+_SHORT: Final = 200
 
 
 class Approved:
@@ -60,8 +62,12 @@ class Approved:
 
 
 def opens(entry: dict[str, object]) -> bool:
-    """Whether a decision let a request leave that had waited: people approved it, or its window ended."""
-    return entry["decision"] in ("approved", "watched") and bool(entry.get("hold"))
+    """
+    Whether a decision let a request leave that was not free to: people approved it or its like, its
+    window ended, or a budget had room for it.
+    """
+    why = ("hold", "grant", "budgets")
+    return entry["decision"] in ("allowed", "approved", "watched") and any(entry.get(one) for one in why)
 
 
 class Upstream:
@@ -79,18 +85,24 @@ class Upstream:
                 self._ledgers.popitem(last=False)[1].close()
         return ledger.now(mark)
 
-    def arrived(self, target: str, attempt: str) -> str:
+    def arrived(self, target: str, attempt: str, body: bytes) -> str:
         """Count a request that has been read whole; returns what is to be done with it."""
         found = _TARGET.fullmatch(target)
         if found is None:
             raise ValueError(f"a request that is none of ours: {target!r:.200}")
-        gate, behaviour, mark = found.groups()
-        self._count(gate, mark, attempt)
+        gate, behaviour, mark, number = found.groups()
+        self._count(gate, mark, number, attempt, body)
         return behaviour
 
-    def _count(self, gate: str, mark: str, attempt: str) -> None:
-        now = time.monotonic()
-        found = {"mark": mark, "attempt": int(attempt), "time": now, "approved": self._approved(gate, mark)}
+    def _count(self, gate: str, mark: str, number: str | None, attempt: str, body: bytes) -> None:
+        found = {
+            "mark": mark,
+            "attempt": int(attempt),
+            "time": time.monotonic(),
+            "approved": self._approved(gate, f"{mark}?n={number}" if number else mark),
+            "number": int(number or 0),
+            "body": body.decode() if len(body) <= _SHORT else "",
+        }
         with (self._folder / gate / "arrivals.jsonl").open("a") as log:
             log.write(json.dumps(found) + "\n")
 
@@ -107,9 +119,9 @@ class Upstream:
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         length = re.search(r"\r\ncontent-length: *(\d+)", head, re.IGNORECASE)
-        await reader.readexactly(int(length[1]) if length else 0)
+        body = await reader.readexactly(int(length[1]) if length else 0)
         attempt = re.search(r"\r\nx-request-id: *(\d+)", head, re.IGNORECASE)
-        behaviour = self.arrived(head.split(" ", 2)[1], attempt[1] if attempt else "0")
+        behaviour = self.arrived(head.split(" ", 2)[1], attempt[1] if attempt else "0", body)
         return await _behave(behaviour, reader, writer)
 
 
@@ -133,6 +145,10 @@ async def _behave(how: str, reader: asyncio.StreamReader, writer: asyncio.Stream
             return False
         case "slow":
             await asyncio.sleep(SLOW)
+        case "no":
+            whole = whole.replace(b"200 OK", b"402 No")
+        case "sick":
+            whole = whole.replace(b"200 OK", b"500 Oh")
     writer.write(whole)
     await writer.drain()
     return True

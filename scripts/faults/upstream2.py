@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Final
 
 import h2.config
 import h2.connection
@@ -13,8 +14,10 @@ import h2.exceptions
 
 from faults.answers import ANSWER, SLOW, slam
 
-type Arrived = Callable[[str, str], str]
-"""Counts a request by its path and attempt; returns what is to be done with it."""
+type Arrived = Callable[[str, str, bytes], str]
+"""Counts a request by its path, attempt and body; returns what is to be done with it."""
+
+_STATUSES: Final = {"no": "402", "sick": "500"}
 
 
 class Http2Upstream:
@@ -26,6 +29,7 @@ class Http2Upstream:
         config = h2.config.H2Configuration(client_side=False, header_encoding="utf-8")
         self._h2 = h2.connection.H2Connection(config)
         self._asked: dict[int, tuple[str, str]] = {}
+        self._bodies: dict[int, bytes] = {}
         self._timers: set[asyncio.TimerHandle] = set()
 
     async def serve(self, reader: asyncio.StreamReader) -> None:
@@ -49,12 +53,14 @@ class Http2Upstream:
             case h2.events.RequestReceived(stream_id=int(stream), headers=headers):
                 fields = {str(name): str(value) for name, value in headers or ()}
                 self._asked[stream] = (fields[":path"], fields.get("x-request-id", "0"))
-            case h2.events.DataReceived(stream_id=int(stream), flow_controlled_length=length):
+            case h2.events.DataReceived(stream_id=int(stream), data=data, flow_controlled_length=length):
+                self._bodies[stream] = self._bodies.get(stream, b"") + (data or b"")
                 self._h2.acknowledge_received_data(length or 0, stream)
             case h2.events.StreamReset(stream_id=int(stream)):
                 self._asked.pop(stream, None)
             case h2.events.StreamEnded(stream_id=int(stream)) if stream in self._asked:
-                self._behave(self._arrived(*self._asked.pop(stream)), stream)
+                body = self._bodies.pop(stream, b"")
+                self._behave(self._arrived(*self._asked.pop(stream), body), stream)
 
     def _behave(self, how: str, stream: int) -> None:
         match how:
@@ -71,15 +77,15 @@ class Http2Upstream:
             case "stall":
                 return
             case _:
-                self._answer(stream)
+                self._answer(stream, _STATUSES.get(how, "200"))
 
-    def _begin(self, stream: int) -> None:
+    def _begin(self, stream: int, status: str = "200") -> None:
         length = ("content-length", str(len(ANSWER)))
-        self._h2.send_headers(stream, [(":status", "200"), ("content-type", "application/json"), length])
+        self._h2.send_headers(stream, [(":status", status), ("content-type", "application/json"), length])
 
-    def _answer(self, stream: int) -> None:
+    def _answer(self, stream: int, status: str = "200") -> None:
         try:
-            self._begin(stream)
+            self._begin(stream, status)
             self._h2.send_data(stream, ANSWER, end_stream=True)
         except h2.exceptions.ProtocolError:
             return  # it was taken back meanwhile

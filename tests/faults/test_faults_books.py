@@ -7,8 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from faults.books import Wrong, brought_about, findings
-from faults.cases import Batch, Carrier, Case, Fault, Moment
+from faults.batches import Batch
+from faults.books import brought_about, findings
+from faults.cases import Carrier, Case, Fault, Moment
+from faults.findings import Wrong
 from faults.journal import Answer, Arrival, Attempt, Call, Found, Journal
 from faults.ways import Way
 
@@ -190,6 +192,14 @@ def denied_and_sent(found: Found) -> None:
     found.journals[0].calls.append(Call(HOLD, "2", "bob", False, "no", sent=1.5, state="denied"))
 
 
+def asked_while_paused(found: Found) -> None:
+    found.paused = (0.5, 1.5)
+
+
+def approved_while_paused(found: Found) -> None:
+    found.paused = (1.5, 2.5)
+
+
 def broken(found: Found) -> None:
     found.verified = "entry 3: hash"
 
@@ -222,6 +232,8 @@ def broken(found: Found) -> None:
         (sent_after_a_restart, Wrong.GHOST),
         (written_as_somebody_elses, Wrong.LIE),
         (written_as_a_deadlines, Wrong.LIE),
+        (asked_while_paused, Wrong.GHOST),
+        (approved_while_paused, Wrong.LIE),
         (broken, Wrong.CHAIN),
     ],
     ids=lambda value: getattr(value, "__name__", str(value)),

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from faults.books import Wrong
 from faults.cases import Fault
+from faults.findings import Wrong
 from faults.plants import PLANTS
 
 SCRIPT = Path(__file__).parent.parent.parent / "scripts" / "faults.py"
@@ -22,7 +22,7 @@ def test_nothing_is_wrong_under_any_fault_at_any_transition() -> None:
     done = faults("--short")
     assert done.returncode == 0, done.stderr
     last = done.stdout.strip().splitlines()[-1]
-    assert re.fullmatch(r"\| all \| [\d,]+( \| 0){6} \| [\d,]+ \|", last), last
+    assert re.fullmatch(r"\| all \| [\d,]+( \| 0){7} \| [\d,]+ \|", last), last
 
 
 # Under which fault of the short version each is found; most are found under others too.
@@ -33,6 +33,18 @@ FOUND = {
     "sent-again-when-the-answer-is-lost": (Fault.RESET, Wrong.DOUBLE),
     "silence-told-as-a-denial": (Fault.NONE, Wrong.LIE),
     "end-not-written": (Fault.NONE, Wrong.END),
+    "grant-without-end": (Fault.NONE, Wrong.OVER),
+    "uses-forgotten-at-a-start": (Fault.NONE, Wrong.OVER),
+    "revoked-in-words-alone": (Fault.STREAM, Wrong.GHOST),
+    "budget-taken-by-the-answer": (Fault.NONE, Wrong.OVER),
+    "budget-never-given-back": (Fault.NONE, Wrong.LIE),
+    "budgets-begin-anew": (Fault.NONE, Wrong.OVER),
+    "original-sent-for-an-edit": (Fault.NONE, Wrong.GHOST),
+    "one-denial-is-enough": (Fault.NONE, Wrong.LIE),
+    "excluded-counts": (Fault.NONE, Wrong.GHOST),
+    "unsigned-counts": (Fault.NONE, Wrong.GHOST),
+    "nobody-told-as-a-denial": (Fault.NONE, Wrong.LIE),
+    "pause-for-those-who-wait": (Fault.PAUSE, Wrong.GHOST),
 }
 
 
@@ -42,4 +54,4 @@ def test_a_planted_bug_is_found_by_the_short_version(plant: str) -> None:
     fault, wrong = FOUND[plant]
     done = faults("--short", "--fault", fault, "--plant", plant)
     assert done.returncode == 1, done.stdout
-    assert re.search(rf"  {wrong}: m\d+x\d+: .*\[--seed \d+ --runs 1\]", done.stderr), done.stderr
+    assert re.search(rf"  {wrong}: m\d+[xy]\d+: .*\[--seed \d+ --runs 1\]", done.stderr), done.stderr
