@@ -153,6 +153,8 @@ class Admission(Writing):
         to give, or it could not be written down.
         """
         hold = self.approvals.find(prefix)
+        if hold.again and not approves and reviewer.name in hold.by:
+            return hold  # it was denied with another for the same request, by this person: said already
         if approves:
             hold = self.budgeting.again(hold)
         review = Review(

@@ -17,6 +17,7 @@ from proxy import differs
 from proxy.action import Request
 from proxy.decision import Happened, Outcome, Word
 from proxy.hold import Hold, State, key_for, reviewed_digest
+from proxy.ledger.past import LIMIT as PAST
 from proxy.ledger.past import Past
 from proxy.policy.verdict import Verdict
 
@@ -77,6 +78,7 @@ class Recall:
         self._sent: OrderedDict[bytes, tuple[float, tuple[Sent, ...]]] = OrderedDict()
         self._earlier: OrderedDict[Place, tuple[float, Hold, differs.Facts]] = OrderedDict()
         self._decisions: OrderedDict[str, Word] = OrderedDict()
+        self._forgotten = 0.0  # until then something may have been sent that is no longer known
 
     # -- learning ----------------------------------------------------------------------
 
@@ -102,7 +104,9 @@ class Recall:
         by = f"as {', '.join(hold.edit.by)} had edited it, " if hold.edit else ""
         _, before = self._sent.get(hold.asked, (0.0, ()))
         sent = (*before[1 - LIMIT_SAME :], Sent(hold.id, now, edited=by))
-        _keep(self._sent, hold.asked, (now + hold.verdict.patience.remember, sent), LIMIT)
+        gone = _keep(self._sent, hold.asked, (now + hold.verdict.patience.remember, sent), LIMIT)
+        if gone is not None and not all(one.answered for one in gone[1]):
+            self._forgotten = max(self._forgotten, gone[0])
 
     def concluded(self, asked: bytes, id: str, outcome: Outcome) -> None:
         """What became of a request that left, released as `id`; one that failed has not left."""
@@ -160,7 +164,7 @@ class Recall:
             time = datetime.fromtimestamp(sent.time, UTC)
             told.append(f"the same was already sent {time:%H:%M:%S} UTC, {sent.edited}{sent.became}")
         if twin is not None:
-            told.append(f"the same request also waits as {twin.id[:6]}")
+            told.append(f"the same request also waits as {twin.id[:6]}: a denial answers both")
         return tuple(told)
 
     def _already(self, hold: Hold) -> Sent | None:
@@ -175,9 +179,16 @@ class Recall:
         return Sent(past.hold, past.time, became, answered=answered)
 
     def in_doubt(self, hold: Hold) -> bool:
-        """Whether the same was sent and its answer did not come: only a person sends it again."""
-        sent = self._already(hold)
-        return sent is not None and not sent.answered
+        """
+        Whether the same was sent and its answer did not come: only a person sends it again.
+
+        So it may have been where more was sent in this time than is remembered.
+        """
+        now, sent = self._clock(), self._already(hold)
+        if sent is not None:
+            return not sent.answered
+        since = now - hold.verdict.patience.remember
+        return now < self._forgotten or (len(self._past) >= PAST and self._past[0].time > since)
 
     def differences(self, hold: Hold) -> tuple[str, ...]:
         """How a new hold's request differs from one for the same place that was not sent."""
@@ -205,8 +216,8 @@ def _light(hold: Hold) -> Hold:
     return replace(hold, action=replace(action, request=replace(action.request, body=None, headers=())))
 
 
-def _keep[K, V](kept: OrderedDict[K, V], key: K, value: V, limit: int) -> None:
+def _keep[K, V](kept: OrderedDict[K, V], key: K, value: V, limit: int) -> V | None:
+    """Keep one more; the oldest, where that has to go."""
     kept[key] = value
     kept.move_to_end(key)
-    if len(kept) > limit:
-        kept.popitem(last=False)
+    return kept.popitem(last=False)[1] if len(kept) > limit else None

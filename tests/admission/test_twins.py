@@ -143,6 +143,20 @@ async def test_another_agents_same_request_is_not_answered_by_it(hall: Any) -> N
     await theirs.leave()
 
 
+async def test_whoever_denies_several_at_once_may_name_twins_among_them(hall: Any) -> None:
+    h = await hall()
+    both = [await attempt(h), await attempt(h)]
+    first, second = await pending(h, 2)
+    await deny(h, first, "not today")
+    said = await deny(h, second, "not today")
+    assert (said.state, said.again) == (State.DENIED, first.id)
+    for one in both:
+        await one.ends()
+    assert len(await h.entries("reviewed")) == 1
+    with pytest.raises(GoneError):
+        await approve(h, second)
+
+
 async def test_two_reviewers_at_once_who_deny_each_a_twin_are_told_what_happened(hall: Any) -> None:
     h = await hall()
     both = [await attempt(h), await attempt(h)]
