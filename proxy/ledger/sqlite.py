@@ -2,15 +2,11 @@
 The embedded ledger: SQLite through aiosqlite, one writer task that owns the one connection.
 
 What is queued while the disk is at work goes to it in one transaction as soon as it is free;
-nothing lingers. Three limits make sure that what a crash can lose stays small:
-
-- 4,096 entries at most are queued or at the disk,
-- an entry waits 100 ms at most while the disk is busy with those before it (time in which the
-  disk is free and only the event loop is late does not count: the disk is not slow then),
-- after any error of the disk nothing is taken until a probe entry has reached it.
+nothing lingers (`proxy.ledger.queue`).
 
 An error of the disk leaves open whether a group was written. Its callers are told so, its
-entries are never written again, the connection is closed, and the head is read anew.
+entries are never written again, the connection is closed, and the head is read anew. From
+then on nothing is taken until a probe entry has reached the disk.
 """
 
 from __future__ import annotations
@@ -19,43 +15,30 @@ import asyncio
 import logging
 import sqlite3
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import aiosqlite
 
 from proxy import chain
-from proxy.errors import Problem
 from proxy.ledger import Draft, Fields, UnavailableError
 from proxy.ledger.anchors import Place
 from proxy.ledger.files import Lock, ReplacedError, beside
 from proxy.ledger.opening import Ready, Recovered, prepare
 from proxy.ledger.pen import TIDY, Group, Line, Pen
+from proxy.ledger.queue import ENTRIES, GROUP, Queue, Waiting, unavailable
 from proxy.ledger.reserve import Reserve
 from proxy.ledger.seal import KEY, Seal
 from proxy.ledger.succession import check_places
 
 log = logging.getLogger("sluice")
 
-ENTRIES: Final = 4_096
-SECONDS: Final = 0.1
-PAYLOAD: Final = 1024 * 1024
-GROUP: Final = 512
 IDLE: Final = 0.001
 """Seconds without an entry after which the log of writes is copied: nobody waits for it then."""
 _DELAYS: Final = (0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
 _FULL: Final = "the disk is full: what happens is still written down, nothing new is let through"
 _NO_FIELDS: Final[Fields] = {}
-
-
-@dataclass(slots=True)
-class _Waiting:
-    line: Line
-    since: float
-    ticket: asyncio.Future[int] | None
 
 
 class SqliteLedger:
@@ -73,15 +56,13 @@ class SqliteLedger:
         self._lock = lock
         self._clock = clock
         self._ticks = ticks
-        self._time = ready.time
         self._head = ready.head
         self._seal = ready.seal
         self._signer = ready.signer
         self._cipher = ready.cipher
         self._connection: aiosqlite.Connection | None = None
-        self._waiting: deque[_Waiting] = deque()
+        self._queue = Queue(ready.time, clock, ticks)
         self._group = Group(())
-        self._wake = asyncio.Event()
         self._closing = False
         self._missed = 0
         self._unrecorded = 0
@@ -162,16 +143,16 @@ class SqliteLedger:
             self._unrecorded += 1
             raise
         ticket: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._add(draft, ticket)
+        self._queue.add(draft, ticket)
         return ticket
 
     def note(self, draft: Draft) -> None:
         """See `Ledger.note`. While the disk fails so many are kept, until it can be written again."""
         broken = self.trouble and not self._reserve.given
         self._missed += bool(broken)
-        if self._closing or self._ended or (broken and len(self._waiting) >= ENTRIES):
+        if self._closing or self._ended or (broken and len(self._queue) >= ENTRIES):
             return
-        self._add(draft, None)
+        self._queue.add(draft, None)
 
     async def close(self, why: str = "") -> None:
         """Write what is queued and a `stopped` entry that says why, then close."""
@@ -179,9 +160,9 @@ class SqliteLedger:
             return
         if not self.trouble or self._reserve.given:
             self._say_what_is_unrecorded()
-            self._add(Draft("stopped", {"why": chain.cut(why, 1_000)}), None)
+            self._queue.add(Draft("stopped", {"why": chain.cut(why, 1_000)}), None)
         self._closing = True
-        self._wake.set()
+        self._queue.wake()
         try:
             if self._writer is not None:
                 await self._writer
@@ -189,53 +170,34 @@ class SqliteLedger:
             await self._disconnect()
             self._lock.release()
 
-    # -- taking entries ------------------------------------------------------------
-
     def _refuse_if_unavailable(self, patient: bool) -> None:
         if self._closing:
-            raise _unavailable("the ledger is closed")
+            raise unavailable("the ledger is closed")
         if self.trouble:
-            raise _unavailable(self.trouble)
-        most = 2 * ENTRIES if patient else ENTRIES
-        if len(self._waiting) + len(self._group.lines) >= most:
-            raise _unavailable(f"{most} entries wait for the disk")
-        if patient:
-            return
-        if self._group.at_disk and self._waiting and self._ticks() - self._waiting[0].since > SECONDS:
-            raise _unavailable(f"the disk has not answered for {SECONDS * 1000:.0f} ms")
-
-    def _add(self, draft: Draft, ticket: asyncio.Future[int] | None) -> None:
-        chain.check(draft.kind, draft.fields)
-        if draft.payload is not None and len(draft.payload) > PAYLOAD:
-            raise chain.UnfitError(
-                "too_long", f"a payload of {len(draft.payload)} bytes: at most {PAYLOAD} are kept"
-            )
-        self._time = max(self._time, int(self._clock() * 1_000_000))
-        self._waiting.append(_Waiting(Line(draft, chain.stamp(self._time)), self._ticks(), ticket))
-        self._wake.set()
+            raise unavailable(self.trouble)
+        self._queue.refuse_if_full(self._group, patient)
 
     # -- the writer ----------------------------------------------------------------
 
     async def _begin(self, ready: Ready, started: Fields) -> None:
         """The first transaction: what the run before left, and that this one has started."""
         now, drafts = int(self._clock() * 1_000_000), list(ready.settlement)
-        if now < self._time:
+        if now < self._queue.time:
             # Time goes backwards at this one entry, and only between two runs: else a clock
             # that was once wrong would keep every later entry at its time.
-            drafts.insert(0, Draft("clock", {"before": chain.stamp(self._time)}))
-            self._time = now
+            drafts.insert(0, Draft("clock", {"before": chain.stamp(self._queue.time)}))
+            self._queue.time = now
         found = ready.recovered
         uncounted = {"uncounted": found.uncounted} if found.uncounted else {}
         drafts.append(Draft("started", {**started, "clean": found.clean, **uncounted}))
         try:
             await self._connect()
             for at in range(0, len(drafts), GROUP):
-                await self._write(
-                    [Line(draft, chain.stamp(max(self._time, now))) for draft in drafts[at : at + GROUP]]
-                )
+                time = chain.stamp(max(self._queue.time, now))
+                await self._write([Line(draft, time) for draft in drafts[at : at + GROUP]])
         except (sqlite3.Error, OSError) as error:
             await self._disconnect()
-            raise _unavailable(str(error)) from None
+            raise unavailable(str(error)) from None
         if not await asyncio.to_thread(self._reserve.keep):
             log.warning("there is no room for '%s.reserve': a full disk will not be written down", self.path)
         self._writer = asyncio.create_task(self._run(), name="ledger")
@@ -243,12 +205,12 @@ class SqliteLedger:
     async def _run(self) -> None:
         try:
             while await self._work():
-                taken = [self._waiting.popleft() for _ in range(min(len(self._waiting), GROUP))]
+                taken = self._queue.take()
                 try:
                     await self._write([waiting.line for waiting in taken])
                 except asyncio.CancelledError:
                     self.trouble = "the ledger's writer was stopped"
-                    self._give_up(taken)
+                    self._queue.give_up(self.trouble, taken)
                     raise
                 except Exception as error:
                     # Whatever it was, a bug of ours too: nothing is taken until a probe is on disk.
@@ -259,7 +221,7 @@ class SqliteLedger:
         finally:
             self._ended = True
             self.trouble = self.trouble or ("" if self._closing else "the ledger's writer has ended")
-            self._give_up(list(self._waiting))
+            self._queue.give_up(self.trouble)
 
     async def _work(self) -> bool:
         """
@@ -267,16 +229,14 @@ class SqliteLedger:
 
         True too where nobody has come for a moment, and the log of writes may be copied meanwhile.
         """
-        while not self._waiting:
+        while not self._queue:
             if self._closing:
                 return False
-            self._wake.clear()
+            self._queue.sleep()
             if self._reserve.given:
-                if not await self._woken(_DELAYS[-1]):
+                if not await self._queue.woken(_DELAYS[-1]):
                     await self._resume()
-            elif self._log < TIDY:
-                await self._wake.wait()
-            elif not await self._woken(IDLE):
+            elif not await self._queue.woken(None if self._log < TIDY else IDLE):
                 return True
         return not (self._closing and self.trouble and not self._reserve.given)
 
@@ -292,37 +252,28 @@ class SqliteLedger:
         finally:
             self._group = Group(())
 
-    def _acknowledge(self, taken: list[_Waiting]) -> None:
+    def _acknowledge(self, taken: list[Waiting]) -> None:
         first = self._head.seq - len(taken) + 1
         for seq, waiting in enumerate(taken, first):
             if waiting.ticket is not None and not waiting.ticket.done():
                 waiting.ticket.set_result(seq)
         # Once a second at most, and with room: what was refused must not crowd out others.
-        if self._ticks() - self._said >= 1.0 and not self.trouble and len(self._waiting) < ENTRIES // 2:
+        if self._ticks() - self._said >= 1.0 and not self.trouble and len(self._queue) < ENTRIES // 2:
             self._say_what_is_unrecorded()
 
     def _say_what_is_unrecorded(self) -> None:
         if self._unrecorded:
             self._said = self._ticks()
-            self._add(Draft("unrecorded", {"entries": self._unrecorded}), None)
+            self._queue.add(Draft("unrecorded", {"entries": self._unrecorded}), None)
             self._unrecorded = 0
 
     # -- when the disk fails -------------------------------------------------------
 
-    def _break(self, taken: list[_Waiting], error: Exception) -> None:
+    def _break(self, taken: list[Waiting], error: Exception) -> None:
         self.trouble = f"the ledger cannot be written: {error}"
         log.error("%s", self.trouble)
-        self._missed += len(taken) + len(self._waiting)
-        self._give_up([*taken, *self._waiting])
-        # What happened has not been at the disk, and is written once it can be.
-        happened = [waiting for waiting in self._waiting if waiting.ticket is None]
-        self._waiting = deque(happened[:ENTRIES])
-
-    def _give_up(self, lost: list[_Waiting]) -> None:
-        for waiting in lost:
-            if waiting.ticket is not None and not waiting.ticket.done():
-                waiting.ticket.set_exception(_unavailable(self.trouble))
-                waiting.ticket.exception()  # an allowed request does not wait for its entry
+        self._missed += len(taken) + len(self._queue)
+        self._queue.give_up(self.trouble, taken)
 
     async def _reopen(self, error: Exception) -> None:
         """Try again, ever more slowly, until a probe entry is on disk, or never where it makes no sense."""
@@ -358,24 +309,12 @@ class SqliteLedger:
         await self._disconnect()
         await self._connect()
         probe = Draft("recovered", {"in_doubt": self._missed, "why": chain.cut(self.trouble, 1_000)})
-        if self._waiting:
-            time = self._waiting[0].line.time  # what waits comes after it
-        else:
-            self._time = max(self._time, int(self._clock() * 1_000_000))
-            time = chain.stamp(self._time)
-        await self._write([Line(probe, time)])
+        await self._write([Line(probe, self._queue.next_time())])
 
     async def _pause(self, seconds: float) -> None:
-        self._wake.clear()
+        self._queue.sleep()
         if not self._closing:
-            await self._woken(seconds)
-
-    async def _woken(self, seconds: float) -> bool:
-        try:
-            await asyncio.wait_for(self._wake.wait(), seconds)
-        except TimeoutError:
-            return False
-        return True
+            await self._queue.woken(seconds)
 
     async def _connect(self) -> None:
         path, expected, signer, cipher = self.path, self._head, self._signer, self._cipher
@@ -404,7 +343,3 @@ def _prepared(path: Path, key: Path, encrypt: bool, against: Sequence[Place], no
     ready = prepare(path, key, now, encrypt=encrypt)
     check_places(path, key, against, ready.seal)
     return ready
-
-
-def _unavailable(what: str) -> UnavailableError:
-    return UnavailableError(Problem(what, "what cannot be written down is not let through"))
