@@ -26,7 +26,7 @@ SLOWER: Final = 5_000
 _SLOW: Final = Path(__file__).with_name("slowsync.c")
 _OPENSSL: Final = re.compile(r"^\+F:\d+:sha256:([\d.e+]+)$", re.MULTILINE)
 _BLOCK: Final = 1_024
-_LOOK: Final = 0.02
+_LOOK: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
