@@ -88,8 +88,9 @@ class Board:
                 reader.put_nowait(None)
 
     def present(self) -> tuple[Reviewer, ...]:
-        """The reviewers who look at the desk now."""
-        return tuple(who for who in self._readers.values() if who is not None)
+        """The reviewers who look at the desk now, and whose answers would count."""
+        looking = [self.enrolment.today(who) for who in self._readers.values() if who is not None]
+        return tuple(who for who in looking if who is not None)
 
     def status_changed(self) -> None:
         """What `status` says has changed."""

@@ -117,6 +117,15 @@ class Enrolment:
             await self._written(entry(statement.act, order, statement, call.proof))
         return Authority(_reviewer(who, asking.account), call.proof)
 
+    def today(self, reviewer: Reviewer) -> Reviewer | None:
+        """A reviewer as the roll has them now; None where it has no key of theirs."""
+        if not self.roll.required:
+            return reviewer
+        who = self.roll.people.get(reviewer.name)
+        if who is None or not who.keys or who.person != reviewer.person:
+            return None
+        return _reviewer(who, reviewer.account)
+
     def known(self, review: Review) -> Reviewer | None:
         """Who gave an answer, as the roll has them now; None where its key is not in force any more."""
         if not self.roll.required or review.proof is None:

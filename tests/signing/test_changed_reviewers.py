@@ -143,6 +143,21 @@ async def test_an_answer_waits_for_a_change_that_is_on_its_way_to_the_disk(
     await asyncio.wait([asked])
 
 
+async def test_whoever_looks_and_cannot_decide_is_nobody(book: Office, keys: dict[str, Key]) -> None:
+    looking = [book.desk(uid).changes() for uid in (BOB, EVE, 4711)]
+    for one in looking:
+        await anext(one)
+    admission = book.board.admission
+    assert {one.name for one in admission.present()} == {"bob", "eve"}
+    desk = book.desk(ADA, keys["ada"], "ada")
+    await desk.take(revoked("bob", keys))
+    await desk.take(regrouped("eve", keys))
+    assert [(one.name, one.groups) for one in admission.present()] == [("eve", ("sales",))]
+    for one in looking:
+        await one.aclose()  # type: ignore[attr-defined]
+    assert admission.present() == ()
+
+
 async def granted(book: Office, keys: dict[str, Key]) -> None:
     asked, desk = await book.asked(), book.desk(BOB, keys["bob"], "bob")
     await desk.grant(await desk.offer(book.hold.id), seconds=600, uses=5)
