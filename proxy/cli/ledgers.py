@@ -90,14 +90,15 @@ def _keys(texts: list[str]) -> list[Key]:
 
 def _verify(arguments: argparse.Namespace) -> int:
     places = [place(text) for text in arguments.against]
+    path = _file(arguments).resolve()  # what belongs to a ledger lies beside it, not beside a link
     with _progress(sys.stderr) as progress:
         report = verify(
-            _file(arguments),
+            path,
             time.time(),
             keys=_keys(arguments.key),
             against=places,
             progress=progress,
-            payloads_key=key_of(_file(arguments), folder(arguments)),
+            payloads_key=key_of(path, folder(arguments)),
         )
     if arguments.json:
         print(json.dumps(report.as_dict()))

@@ -181,9 +181,11 @@ def snapshot(path: Path) -> Iterator[tuple[sqlite3.Connection, Source]]:
     A connection for verifying, and how others can have one to the very same.
 
     Nothing is written, not even beside the ledger: without a writer it is read as a file that
-    cannot change, or from a private copy where a crash has left a log of writes to play.
+    cannot change, or from a private copy where a crash has left a log of writes to play. That
+    log, and the lock of a writer, lie beside the file itself and not beside a link to it.
     """
     _present(path)
+    path = path.resolve()
     with ExitStack() as stack:
         lock = try_share(path)
         if lock is None:

@@ -153,6 +153,8 @@ OF_OTHER_KINDS: Mapping[str, tuple[str, str]] = {
     "UTF-16": (FILE, "text in UTF-16"),
     "attached shadow": (FILE, "test_a_table_of_another_file_is_not_looked_at"),
     "symbolic link": (WRITING, "_symlink"),
+    "a link in an auditor's hands": (
+        "ledger/test_ledger_reading.py", "test_a_link_leads_to_all_that_belongs_to_the_ledger"),
     "hard link": (WRITING, "_hard_link"),
     "names that differ by case": ("signing/test_roll.py", "a name that is none"),
     "note with too many signatures": (NOTE, "test_what_is_no_note_is_refused"),

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
+import json
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +16,7 @@ from ledgers import NOW, Clock, completed, decided, fill, kinds, put_back, tampe
 
 from proxy.errors import Exit, SluiceError
 from proxy.ledger.export import COLUMNS, export, export_to
-from proxy.ledger.read import Filter, entries, follow, latest, reading
+from proxy.ledger.read import Filter, entries, follow, head, latest, reading, snapshot
 from proxy.ledger.sqlite import SqliteLedger
 
 
@@ -105,6 +109,36 @@ def test_csv_is_for_reading_and_computes_nothing(path: Path) -> None:
     assert count == len(rows) == len(kinds(path))
     assert set(rows[0]) == {*COLUMNS, "hash"}
     assert [row["seq"] for row in rows] == [str(number) for number in range(count)]
+
+
+async def test_a_link_leads_to_all_that_belongs_to_the_ledger(path: Path, tmp_path: Path) -> None:
+    """Else whoever hands over a link could hide what a crash has left in the log of writes."""
+    link = tmp_path / "elsewhere" / "link.db"
+    link.parent.mkdir()
+    link.symlink_to(path)
+    ledger, _ = await SqliteLedger.open(path, clock=Clock(NOW + 60))
+    await ledger.queue(decided("a"))
+
+    def verified() -> dict[str, object]:
+        command = [sys.executable, "-m", "proxy", "ledger", "verify", str(link), "--json"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+        return dict(json.loads(done.stdout))
+
+    said = await asyncio.to_thread(verified)
+    assert (said["entries"], said["live"], said["findings"]) == (ledger.head[0] + 1, True, [])
+    with reading(link) as connection:
+        assert head(connection) == ledger.head
+    (tmp_path / "crashed").mkdir()
+    for suffix in ("", "-wal"):
+        copy = tmp_path / "crashed" / f"ledger.db{suffix}"
+        copy.write_bytes(Path(f"{path}{suffix}").read_bytes())
+    link.unlink()
+    link.symlink_to(tmp_path / "crashed" / "ledger.db")
+    said = await asyncio.to_thread(verified)
+    assert (said["entries"], said["live"], said["findings"]) == (ledger.head[0] + 1, False, [])
+    with snapshot(link) as (connection, _):
+        assert head(connection) == ledger.head
+    await ledger.close()
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\tx", '=HYPERLINK("http://x")', "\r=1", "\n=1"])
