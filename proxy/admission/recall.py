@@ -99,7 +99,6 @@ class Recall:
     def sent(self, hold: Hold) -> None:
         """What a hold was about leaves now."""
         self._earlier.pop(_place(hold.edit.before if hold.edit else hold), None)
-        self._denied.pop(hold.asked, None)
         now = self._clock()
         by = f"as {', '.join(hold.edit.by)} had edited it, " if hold.edit else ""
         _, before = self._sent.get(hold.asked, (0.0, ()))

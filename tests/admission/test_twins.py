@@ -86,6 +86,22 @@ async def test_an_approval_is_for_one_of_them_alone(hall: Any) -> None:
     assert (await both[1].ends()).word is Word.DENIED
 
 
+async def test_a_denial_is_remembered_that_was_given_while_its_twin_was_on_its_way_out(hall: Any) -> None:
+    h = await hall()
+    both = [await attempt(h), await attempt(h)]
+    first, second = await pending(h, 2)
+    yes = asyncio.create_task(approve(h, first))
+    async with asyncio.timeout(5):
+        while len(h.admission.approvals.pending) > 1:
+            await asyncio.sleep(0)
+    no = await deny(h, second, "once is enough")
+    await yes
+    assert (no.state, (await both[0].ends()).word) == (State.DENIED, Word.APPROVED)
+    assert (await both[1].ends()).word is Word.DENIED
+    again = await (await attempt(h)).ends()
+    assert (again.word, again.detail) == (Word.DENIED, "once is enough")
+
+
 async def test_what_is_stopped_in_its_window_stops_its_twin(hall: Any) -> None:
     h = await hall(WINDOW)
     asked = request(target="/v1/posts", body=b"text=hi")
