@@ -10,7 +10,7 @@ from pathlib import Path
 from proxy.budget import Budgets
 from proxy.chain import stamp
 from proxy.grant import DAY, Grants
-from proxy.ledger import read
+from proxy.ledger import paused, read
 from proxy.ledger.past import Past, recent
 from proxy.ledger.seen import Seen, fold
 from proxy.ledger.spent import spent
@@ -18,17 +18,22 @@ from proxy.ledger.spent import spent
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What agents have used, which grants stand, what is left of budgets, and what was decided of late."""
+    """
+    What agents have used, which grants stand, what is left of budgets, what was decided of late.
+
+    `paused` are the agents of which everything is refused.
+    """
 
     seen: Seen
     grants: Grants
     budgets: Budgets
     past: tuple[Past, ...]
+    paused: frozenset[str] = frozenset()
 
 
 def known(ledger: Path, now: float) -> Known:
     """The folds over the ledger at this path; `now` is Unix time in seconds."""
-    return Known(_seen(ledger), _grants(ledger, now), spent(ledger), _past(ledger, now))
+    return Known(_seen(ledger), _grants(ledger, now), spent(ledger), _past(ledger, now), _paused(ledger))
 
 
 def _seen(ledger: Path) -> Seen:
@@ -54,3 +59,9 @@ def _grants(ledger: Path, now: float) -> Grants:
 def _past(ledger: Path, now: float) -> tuple[Past, ...]:
     with read.reading(ledger) as connection:
         return recent(connection, now)
+
+
+def _paused(ledger: Path) -> frozenset[str]:
+    with read.reading(ledger) as connection:
+        found = read.entries(connection, read.Filter(kinds=paused.KINDS))
+        return frozenset(paused.standing(fields for _, fields in found))

@@ -140,6 +140,7 @@ async def running(config: Config) -> AsyncIterator[Running]:
         _say_what_was_left(recovered)
         before = await asyncio.to_thread(known, config.ledger, time.time())
         admission = _admission(config, policy, ledger, before)
+        _say_what_is_paused(before.paused)
         stack.push_async_callback(admission.counting.close)
         gate = Gate(_gate_config(config), admission)
         url = _url(await gate.start())
@@ -182,7 +183,7 @@ def _url(address: Address) -> str:
 
 
 def _admission(config: Config, policy: Policy, ledger: Ledger, before: Known) -> Admission:
-    return Admission(
+    admission = Admission(
         policy,
         Approvals(time.time),
         ledger,
@@ -195,6 +196,8 @@ def _admission(config: Config, policy: Policy, ledger: Ledger, before: Known) ->
         grants=before.grants,
         past=before.past,
     )
+    admission.paused.update(before.paused)
+    return admission
 
 
 async def run_console_or_wait(config: Config, console: Console | None) -> None:
@@ -209,7 +212,10 @@ async def run_console_or_wait(config: Config, console: Console | None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, stop.set)
     async with running(config) as gate:
-        print(f"sluice: the ledger is signed by {gate.vkey}; whoever verifies it pins this", file=sys.stderr)
+        print(
+            f"sluice: the ledger is signed by {gate.vkey}; whoever verifies it pins this",
+            file=sys.stderr,
+        )
         if console is None:
             gate.board.admission.approvals.watch(_remind)
             print(gate.ready_line(), flush=True)
@@ -250,6 +256,15 @@ def _say_what_was_left(recovered: Recovered) -> None:
         log.warning("the last run did not stop in order: entries that were queued then may be lost")
     if recovered.uncounted:
         log.warning("reads that it let through since %s may not be counted", recovered.uncounted)
+
+
+def _say_what_is_paused(agents: frozenset[str]) -> None:
+    """What was paused before this start, and still is."""
+    if agents:
+        log.warning(
+            "paused since before this start: %s; all of it is refused until: sluice resume",
+            ", ".join(sorted(agents)[:20]),
+        )
 
 
 async def _watch_policy(stack: AsyncExitStack, config: Config, board: Board) -> None:

@@ -21,6 +21,8 @@ from proxy.ledger.cipher import PAYLOADS_KEY
 from proxy.ledger.enrolled import roll_in, roll_of
 from proxy.ledger.export import archive
 from proxy.ledger.keyline import KIND
+from proxy.ledger.paused import KINDS as PAUSES
+from proxy.ledger.paused import standing
 from proxy.ledger.read import Filter, entries, hashes, head, naming, reading
 from proxy.ledger.removal import Pruned, erasures, pruned_in
 from proxy.ledger.reviews import REASON
@@ -160,7 +162,7 @@ async def prune(path: Path, before: int, target: Path, *, key: Path, clock: Call
 
 
 def _refuse_forgetting(path: Path, before: int, now: int) -> None:
-    """What still counts against a budget may not be pruned: there would be room that nobody gave."""
+    """What still counts may not be pruned: nobody gave back what a budget let go, or ended a pause."""
     with reading(path) as connection:
         for entry, fields in naming(connection, "budgets"):
             until = counts_until(fields, moment(fields.get("time")) or 0)
@@ -171,6 +173,15 @@ def _refuse_forgetting(path: Path, before: int, now: int) -> None:
                     f"prune before {entry.seq}, or after {stamp(until)}",
                     exit=Exit.NO,
                 )
+        pauses = standing(fields for _, fields in entries(connection, Filter(kinds=PAUSES)))
+        first = min(pauses.values(), default=before)
+        if first < before:
+            raise fail(
+                f"entry {first} pauses what is still paused",
+                "what is pruned is forgotten, and the next start would let it through",
+                f"sluice resume; or prune before {first}",
+                exit=Exit.NO,
+            )
 
 
 def _pruning(path: Path, before: int) -> Pruned:

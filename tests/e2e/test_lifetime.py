@@ -147,6 +147,23 @@ def test_an_agent_may_ask_again_after_a_kill_and_is_held_again(
     assert len(upstream.got(mark)) == 1
 
 
+def test_a_pause_outlives_a_kill_until_somebody_ends_it(
+    home: Path, flags: list[str], upstream: Upstream, mark: str
+) -> None:
+    url = f"https://{HOST}/free/{mark}"
+    with up(home, *flags) as gate:
+        assert gate.sluice("pause").status == 0
+        until(lambda: gate.entries(kind="paused"))
+        gate.stop(signal.SIGKILL)
+    with up(home, *flags) as gate:
+        assert gate.status().paused == ("*",)
+        assert with_requests(gate, "POST", url, ORDER).problem["decision"] == "refused"
+        assert "paused since before this start: *" in "".join(gate.said)
+        assert gate.sluice("resume").status == 0
+        assert with_requests(gate, "POST", url, ORDER).status == 200
+    assert len(upstream.got(mark)) == 1
+
+
 def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(words, capture_output=True, text=True)
 
