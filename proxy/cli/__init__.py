@@ -7,6 +7,7 @@ Results go to stdout, talk to stderr behind ``sluice: ``. Exit status: `proxy.er
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import os
 import sys
@@ -22,6 +23,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="sluice: %(levelname)s: %(message)s", stream=sys.stderr)
     for noisy in ("mitmproxy", "asyncio", "hpack"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # In a locale without a character that is to be shown, its code is shown: no result is lost to it.
+        sys.stdout.reconfigure(errors="backslashreplace")
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         arguments = build().parse_args(words)

@@ -94,7 +94,8 @@ def case_lines(results: Sequence[CaseResult]) -> Iterator[Text]:
 def explain_lines(explanation: Explanation) -> Iterator[Text]:
     """`sluice policy explain`: the decision, the rule and its why, then each step."""
     yield safe(explanation.decision, f"bold {_EFFECTS.get(explanation.decision, 'red')}")
-    yield Text.assemble(("rule       ", "dim"), safe(", ".join(explanation.rules) or explanation.rule))
+    if rules := ", ".join(explanation.rules) or explanation.rule:
+        yield Text.assemble(("rule       ", "dim"), safe(rules))
     yield Text.assemble(("why        ", "dim"), safe(explanation.why))
     yield Text.assemble(("operation  ", "dim"), safe(explanation.operation))
     if explanation.consequence:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
-from commands import sluice
+from commands import SLUICE, sluice
 
 POLICY = """version: 1
 default: {read: allow, write: watch, payment: hold}
@@ -54,6 +56,20 @@ def test_of_many_rules_that_do_not_apply_some_are_shown_and_the_others_counted(h
     assert max(map(len, steps)) < 250
     whole = explain(here, *asked, "--all").out
     assert "r29: does not apply" in whole and "x9  (" in whole
+
+
+def test_a_locale_without_a_character_loses_no_result(here):
+    (here / "p.yaml").write_text(
+        POLICY.replace("A refund moves money.", "Ein Rückruf kostet.").replace("5000", "1")
+    )
+    asked = ("POST", "https://api.example.com/v1/refunds", *FORM, "amount=9000")
+    done = subprocess.run(
+        [SLUICE, "policy", "explain", "--policy", "p.yaml", *asked],
+        env={"PATH": os.environ["PATH"], "HOME": str(here), "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"},
+        cwd=here, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "why        Ein R\\xfcckruf kostet." in done.stdout
 
 
 def test_what_a_request_is_taken_for_is_said_with_its_why(here):
