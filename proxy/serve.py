@@ -213,8 +213,7 @@ async def run_console_or_wait(config: Config, console: Console | None) -> None:
         loop.add_signal_handler(number, stop.set)
     async with running(config) as gate:
         print(
-            f"sluice: the ledger is signed by {gate.vkey}; whoever verifies it pins this",
-            file=sys.stderr,
+            f"sluice: the ledger is signed by {gate.vkey}; to verify it against that: --key", file=sys.stderr
         )
         if console is None:
             gate.board.admission.approvals.watch(_remind)
