@@ -10,8 +10,11 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import socket
 import ssl
+import sys
+import textwrap
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -26,9 +29,10 @@ from proxy.errors import Exit, SluiceError
 from proxy.gate.ca import CERTIFICATE
 from proxy.wire import Status
 
-__all__ = ["Check", "Finding", "checks", "doctor"]
+__all__ = ["Check", "Finding", "checks", "doctor", "text"]
 
 _ANSWERS_WITHIN: Final = 5.0  # seconds
+_INDENT: Final = 21
 
 
 def doctor(
@@ -38,7 +42,7 @@ def doctor(
     good = True
     for check in checks(state, listen, environment):
         good = good and check.finding is not Finding.WRONG
-        print(json.dumps(check.as_dict()) if as_json else _text(check), flush=True)
+        print(json.dumps(check.as_dict()) if as_json else text(check, _columns()), flush=True)
     return int(Exit.YES if good else Exit.NO)
 
 
@@ -83,10 +87,20 @@ def answering(status: Status, ca: Path) -> Check:
         return wrong(name, f"{status.proxy} does not answer as the gate should: {error}", why, "restart it")
 
 
-def _text(check: Check) -> str:
-    lines = [f"{check.finding:<6} {check.name:<13} {check.what}"]
-    if check.why:
-        lines.append(f"{'':<20} why: {check.why}")
-    if check.fix:
-        lines.append(f"{'':<20} fix: {check.fix}")
-    return "\n".join(lines)
+def text(check: Check, columns: int | None = None) -> str:
+    """A check as people read it, wrapped between words where the terminal's width is given."""
+    lines = [(f"{check.finding:<6} {check.name:<13} ", check.what)]
+    lines += [
+        (f"{'':<21}{label}: ", said) for label, said in (("why", check.why), ("fix", check.fix)) if said
+    ]
+    return "\n".join(
+        textwrap.fill(
+            said, columns or sys.maxsize, initial_indent=label, subsequent_indent=" " * _INDENT,
+            break_long_words=False, break_on_hyphens=False,
+        )
+        for label, said in lines
+    )  # fmt: skip
+
+
+def _columns() -> int | None:
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None

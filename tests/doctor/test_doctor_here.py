@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from proxy.doctor import here
-from proxy.doctor.check import Finding
+from proxy.doctor import here, text
+from proxy.doctor.check import Finding, wrong
 from proxy.gate.ca import open_authority
 from proxy.wire import Status
 
@@ -138,3 +138,16 @@ def test_a_gate_that_decides_is_ok() -> None:
 def test_what_keeps_a_gate_from_deciding_is_said(status: Status, finding: Finding) -> None:
     (check,) = here.gate(status)
     assert check.finding is finding
+
+
+def test_on_a_terminal_a_finding_is_wrapped_between_words_and_elsewhere_it_is_one_line() -> None:
+    check = wrong(
+        "Node", "it ignores HTTP_PROXY, in fetch as in http and https", "its requests go around", "none"
+    )
+    assert text(check, 50).splitlines() == [
+        "wrong  Node          it ignores HTTP_PROXY, in",
+        "                     fetch as in http and https",
+        "                     why: its requests go around",
+        "                     fix: none",
+    ]
+    assert len(text(check).splitlines()) == 3
