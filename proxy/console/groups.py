@@ -119,9 +119,16 @@ class Group:
         names = dict.fromkeys(name for one in facts.values() for name in one)
         same = {name for name in names if len({one.get(name) for one in facts.values()}) == 1}
         for id, one in facts.items():
-            self._rows[id] = tuple((name, one.get(name, "(absent)")) for name in names if name not in same)
+            differing = ((name, one.get(name, "(absent)")) for name in names if name not in same)
+            self._rows[id] = (*differing, *self._twins(id))
         first = self.views[0]
         self._shared = tuple((name, ", ".join(values)) for name, values in first.show.items() if name in same)
+
+    def _twins(self, id: str) -> Iterator[Row]:
+        """That others are for the very same request: each that is approved is sent."""
+        twins = [one.id[:6] for one in self.views if one.id != id and one.digest == self.whole[id].digest]
+        if twins:
+            yield "the same request as", ", ".join(twins[:3]) + (", …" if len(twins) > 3 else "")
 
 
 def _facts(view: HoldView) -> Facts:

@@ -51,6 +51,18 @@ def test_each_is_answered_by_its_own_digest():
     assert reviewer.scene.mode is Mode.QUEUE
 
 
+def test_of_one_request_that_waits_several_times_each_says_so():
+    twins = (hold_view(1, digest="a" * 64), hold_view(1, id="b" * 26, digest="a" * 64), hold_view(3))
+    reviewer = together(*twins)
+    text = reviewer.look()
+    assert "the same request as  bbbbbb" in text and f"the same request as  {twins[0].id[:6]}" in text
+    assert text.count("the same request as") == 2
+    group = Group(twins[:2])
+    for view in twins[:2]:
+        group.took(view)
+    assert [group.alone(view.id) for view in twins[:2]] == ["", ""]
+
+
 def test_what_is_said_first_of_one_is_said_of_it_in_a_group_too():
     sent = "the same was already sent 12:03:00 UTC, answered 200"
     assert sent in together(hold_view(1), hold_view(2, notices=(sent,))).look()
