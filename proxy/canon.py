@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
+from json import encoder
 from typing import Final, NoReturn
 
 from proxy.errors import Exit, Problem, SluiceError
@@ -197,9 +199,22 @@ def _float(_: str) -> NoReturn:
     raise UnfitError("profile", "a number that is not a plain integer")
 
 
-# Built once: json.dumps with options builds an encoder for every call.
-_ENCODE: Final = json.JSONEncoder(
-    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=False
-).encode
+def _encoder() -> Callable[[object], str]:
+    """
+    What writes a value of the profile.
+
+    `JSONEncoder.encode` makes its C encoder anew for every call; where there is one it is made once.
+    """
+    plain = json.JSONEncoder(
+        sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False, check_circular=False
+    )
+    make = getattr(encoder, "c_make_encoder", None)
+    if make is None:
+        return plain.encode
+    pieces = make(None, plain.default, encoder.encode_basestring, None, ":", ",", True, False, False)
+    return lambda value: "".join(pieces(value, 0))
+
+
+_ENCODE: Final = _encoder()
 _DECODER: Final = json.JSONDecoder(parse_float=_float, parse_constant=_float)
 _SCAN: Final = _DECODER.scan_once  # type: ignore[attr-defined]

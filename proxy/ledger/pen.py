@@ -29,7 +29,7 @@ _LAST = "SELECT seq, hash FROM entry ORDER BY seq DESC LIMIT 1"
 
 TIDY: Final = 100
 """Pages in the log of writes from which on it is worth copying them, once nobody waits."""
-MOST: Final = 2_000
+MOST: Final = 4_000
 """Pages in the log of writes at most: then a commit copies them, and whoever waits for it waits."""
 _TOUCHED: Final = 6
 """Pages that a commit writes beside those that its entries fill."""

@@ -80,7 +80,8 @@ def _compiled(folder: Path) -> Path | None:
 def _written(folder: Path, callers: int, seconds: float, preload: Path | None) -> Written:
     place = folder / "writing"
     plan = {"folder": str(place), "callers": callers, "rate": 0 if callers else RATE}
-    plan |= {"seconds": seconds, "warm": seconds / 5}
+    # By then the log of writes has its size on all but the slowest, and is written from its start again.
+    plan |= {"seconds": seconds, "warm": seconds * 0.4}
     slower = {} if preload is None else {"LD_PRELOAD": str(preload), "SLOWSYNC_US": str(SLOWER)}
     try:
         return Written(**json.loads(_run(plan, {**os.environ, **slower})))
