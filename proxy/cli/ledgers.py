@@ -118,7 +118,7 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 def _reached(report: Report) -> list[str]:
     """What is so, and how far that goes: never a bare yes."""
-    lines = [f"{report.entries} entries, {report.first} to {report.last}: nothing was changed"]
+    lines = [f"{report.entries} entries, {report.first} to {report.last}: no change was found"]
     anchor = report.anchor
     if anchor is not None:
         seen = anchor.entry_time if anchor.time is None else stamp(anchor.time * 1_000_000)

@@ -126,7 +126,7 @@ def gate(home: Path, authority: Authority) -> Iterator[dict[str, Any]]:
             assert line, process.stderr.read()
             yield json.loads(line)
         assert process.returncode == 0
-    assert "nothing was changed" in ran(home, SLUICE, "ledger", "verify")
+    assert "no change was found" in ran(home, SLUICE, "ledger", "verify")
 
 
 def test_a_command_behind_the_gate_waits_until_that_account_approves(

@@ -74,7 +74,7 @@ def check(terminal: Terminal, total: int) -> None:
 def test_verifying_says_on_a_terminal_how_far_it_is(ledger: Path) -> None:
     terminal = Terminal("verify", ledger)
     check(terminal, len(kinds(ledger)))
-    assert terminal.text.splitlines()[0].endswith("nothing was changed")
+    assert terminal.text.splitlines()[0].endswith("no change was found")
 
 
 @pytest.mark.parametrize("format", ["jsonl", "csv", "ocsf", "cef", "html"])
