@@ -74,6 +74,20 @@ async def test_after_a_restart_it_is_still_known_which_of_them_was_answered(hall
     assert (await (await attempt(h)).ends()).again == second.id
 
 
+@pytest.mark.parametrize("reason", ["", "too much"])
+async def test_after_a_restart_nobody_is_given_a_reason_that_they_did_not_give(
+    hall: Any, reason: str
+) -> None:
+    h = await hall()
+    one = await attempt(h)
+    (hold,) = await pending(h, 1)
+    await deny(h, hold, reason)
+    told = (await one.ends()).answer().body
+    with read.reading(h.path) as connection:
+        h.admission.recall = Recall(time.time, recent(connection, time.time()))
+    assert (await (await attempt(h)).ends()).answer().body == told
+
+
 async def test_an_approval_is_for_one_of_them_alone(hall: Any) -> None:
     h = await hall()
     both = [await attempt(h), await attempt(h)]
