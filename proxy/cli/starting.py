@@ -52,7 +52,8 @@ def up(arguments: argparse.Namespace, _: list[str]) -> int:
         at = SigningDesk(desk, find, clock=time.time)
         await unlock(at)
         asking.take()
-        await run_console(at, title="sluice up", clock=time.time, edit=at_editor(settings.state))
+        edit = at_editor(settings.state)
+        await run_console(at, title="sluice up", clock=time.time, edit=edit, stops=True)
 
     with terminal_as_it_was():
         asyncio.run(run_console_or_wait(settings, console))

@@ -44,7 +44,13 @@ type Edit = Callable[[Desk, str], Awaitable[HoldView | None]]
 
 
 async def run_console(
-    desk: Desk, *, title: str, clock: Callable[[], float], fd: int = 0, edit: Edit | None = None
+    desk: Desk,
+    *,
+    title: str,
+    clock: Callable[[], float],
+    fd: int = 0,
+    edit: Edit | None = None,
+    stops: bool = False,
 ) -> Ending:
     """
     Show the desk on the terminal `fd` until the reviewer quits, and say why it ended.
@@ -52,22 +58,23 @@ async def run_console(
     GONE: the terminal went away. CLOSED: the desk has no more changes. Raises the SluiceError
     with which a desk in another process was lost. The terminal is given back in any case; an
     answer that is on its way is waited for. `title` is ours, `clock` gives Unix seconds, `edit` is
-    what the key for it does.
+    what the key for it does; `stops` says that the gate stops when the console ends.
     """
-    console = _Console(desk, title, clock, fd, edit)
+    console = _Console(desk, title, clock, fd, edit, stops)
     with _signals(console):
         return await console.run()
 
 
 class _Console:
     def __init__(
-        self, desk: Desk, title: str, clock: Callable[[], float], fd: int, edit: Edit | None
+        self, desk: Desk, title: str, clock: Callable[[], float], fd: int, edit: Edit | None, stops: bool
     ) -> None:
         self._desk = desk
         self._title = title
         self._clock = clock
         self._fd = fd
         self._edit = edit
+        self._stops = stops
         self._to_edit = ""
         self._terminal = Terminal(fd)
         self._loop = asyncio.get_running_loop()
@@ -158,7 +165,7 @@ class _Console:
         try:
             async for change in changes:
                 if isinstance(change, Snapshot) and self._scene is None:
-                    self._scene = Scene(change.status)
+                    self._scene = Scene(change.status, stops=self._stops)
                 if self._scene is not None:
                     self._scene.apply(change)
                 self._wake.set()

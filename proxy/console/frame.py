@@ -52,7 +52,7 @@ _HELP: Final = (
     "p                pause: everything is refused, also what waits; again to resume",
     "y                look at a changed policy; there, y takes it",
     "u                unlock the desk after a sluice run ended without goodbye",
-    "q                quit; what waits goes on waiting until its time is over",
+    "q                quit; what waits waits on, but sluice up stops its gate",
     "",
     "A key decides only what has been on the screen for half a second.",
     "Reversed \\x1b or \\u202e is a character that the agent wrote and that could",
@@ -136,7 +136,8 @@ def _talk(scene: Scene, width: int) -> Text:
             return _prompt(scene, width)
         case Mode.QUIT:
             holds = "hold waits" if scene.waiting == 1 else "holds wait"
-            return Text(f"{scene.waiting} {holds}: quit all the same?", "bold yellow")
+            then = ", and the gate stops with this console" if scene.stops else ""
+            return Text(f"{scene.waiting} {holds}{then}: quit all the same?", "bold yellow")
         case _:
             answering = "your answer is on its way …" if scene.selected in scene.answering else ""
             return safe(scene.message or answering, "bold yellow")

@@ -42,6 +42,7 @@ class Rows:
 
     `rows` are the holds in the order of their coming: those that take an answer, and the selected
     one; `away` are those whose agents have gone. `message` is for the reviewer, `bell` for the ear.
+    `stops` says that the gate stops with this console.
     """
 
     status: Status
@@ -50,6 +51,7 @@ class Rows:
     selected: str = ""
     message: str = ""
     bell: bool = False
+    stops: bool = False
 
     @property
     def hold(self) -> HoldView | None:

@@ -232,6 +232,14 @@ def test_quitting_asks_when_holds_wait():
     assert reviewer.scene.over
 
 
+def test_who_quits_is_told_where_the_gate_stops_with_the_console():
+    reviewer = Reviewer(hold_view(1))
+    reviewer.press("q")
+    assert "1 hold waits: quit all the same?" in reviewer.look()
+    reviewer.scene.stops = True
+    assert "1 hold waits, and the gate stops with this console: quit all the same?" in reviewer.look()
+
+
 def test_quitting_asks_nothing_when_nothing_waits():
     reviewer = Reviewer()
     reviewer.press("q")
