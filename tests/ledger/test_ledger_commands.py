@@ -145,6 +145,21 @@ def test_every_format_is_written(ran: tuple[Path, str], tmp_path: Path, format: 
     assert out.stat().st_size > 500
 
 
+@pytest.mark.parametrize(
+    "words", [("verify",), ("verify", "--json"), ("show",), ("export",), ("checkpoint",), ("prove", "1")]
+)
+def test_a_result_that_cannot_be_written_is_not_a_no(ran: tuple[Path, str], words: tuple[str, ...]) -> None:
+    state, _ = ran
+    environment = {**os.environ, "SLUICE_STATE": str(state), "HOME": str(state), "NO_COLOR": "1"}
+    with open("/dev/full", "wb") as full:
+        command = [*SLUICE, "ledger", *words]
+        done = subprocess.run(command, env=environment, stdout=full, stderr=subprocess.PIPE, timeout=60)
+    assert done.returncode == 2
+    said = done.stderr.decode()
+    assert "sluice: error: the result cannot be written: No space left on device\nsluice: fix:" in said
+    assert "Traceback" not in said and "ignored" not in said
+
+
 def test_a_gate_does_not_start_on_an_older_copy_until_the_loss_is_accepted(tmp_path: Path) -> None:
     state = tmp_path / "state"
     state.mkdir(mode=0o700)
