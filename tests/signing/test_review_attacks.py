@@ -414,3 +414,24 @@ def test_only_signed_answers_are_exported_for_openssh(ledger: Path, tmp_path: Pa
     assert allowed.count('namespaces="review@sluice"') == 2 and "valid-before" in allowed
     with pytest.raises(SluiceError, match="cannot be made"):
         export_reviews(ledger, review["hold"], folder)
+
+
+@pytest.mark.skipif(
+    shutil.which("jq") is None or shutil.which("ssh-keygen") is None, reason="jq or ssh-keygen is not there"
+)
+def test_a_line_of_an_export_has_the_two_files_for_openssh(ledger: Path, tmp_path: Path) -> None:
+    """As docs/reviewers.md says, and nothing of Sluice but the keys that count."""
+    out, folder = tmp_path / "out.jsonl", tmp_path / "review"
+    export_to(ledger, out, "jsonl", Filter())
+    review = of(bodies(ledger), "reviewed", 1)
+    [one] = export_reviews(ledger, review["hold"], folder)
+    line = next(line for line in out.read_text().splitlines() if json.loads(line) == review)
+    for file in (one.file, one.file.with_name(f"{one.file.name}.sig")):
+        file.unlink()
+    (folder / "line").write_text(line)
+    name = one.file.name
+    assert checked(f"jq -j .statement line > {name} && jq -r .signature line > {name}.sig", folder)
+    assert checked(one.command, folder)
+    (folder / "line").write_text(line.replace("because", "BECAUSE"))
+    assert checked(f"jq -j .statement line > {name}", folder)
+    assert not checked(one.command, folder)
