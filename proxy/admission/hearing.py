@@ -189,14 +189,24 @@ class Hearing:
         )
         decision = await self._opened(decision, verdict, wait=True)
         if decision.word.opens:
-            self._asked = hold.asked
-            self._admission.recall.sent(hold)
+            self._sent(hold)
         return decision
 
     async def _open(self, verdict: Verdict, word: Word) -> Decision:
         decision = _by_rule(word, verdict)
         self._counted = self._admission.counting.take(self._action, verdict)
-        return decision if self._counted else await self._opened(decision, verdict, wait=False)
+        if self._counted:
+            return decision
+        decision = await self._opened(decision, verdict, wait=False)
+        if decision.word.opens and verdict.budgets and self._action.complete:
+            # What a budget lets through now, it holds once it is used up: people are told of this one then.
+            self._sent(open_hold(self._id, self._action, verdict, self._admission.clock()))
+        return decision
+
+    def _sent(self, hold: Hold) -> None:
+        """What leaves now is remembered, and what becomes of it."""
+        self._asked = hold.asked
+        self._admission.recall.sent(hold)
 
     async def _opened(self, decision: Decision, verdict: Verdict, *, wait: bool) -> Decision:
         try:

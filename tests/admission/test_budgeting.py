@@ -291,3 +291,19 @@ async def test_a_budget_that_comes_into_force_begins_empty_and_one_that_grows_re
     assert await word(h) is Word.REFUSED
     h.admission.change_policy(policy(rules("{count: 2, per: 31d, over: deny}")), "ada", "")
     assert await word(h) is Word.ALLOWED
+
+
+async def test_what_a_budget_let_through_is_said_first_when_the_same_comes_over_it(hall: Any) -> None:
+    h = await hall(rules("{field: form.amount, limit: 100, per: 24h, by: agent, over: hold}"))
+    first, decision = await ask(h, b"amount=60")
+    assert decision.word is Word.ALLOWED
+    again = asyncio.create_task(ask(h, b"amount=60"))
+    await waiting(h, 1)
+    (hold,) = h.admission.approvals.pending
+    assert hold.notices[0].endswith("not yet answered")
+    first.conclude(DONE)
+    other = asyncio.create_task(ask(h, b"amount=60"))
+    await waiting(h, 2)
+    assert h.admission.approvals.pending[1].notices[0].endswith("answered 200")
+    await h.admission.close(5)
+    await asyncio.gather(again, other)
