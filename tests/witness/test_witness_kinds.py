@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import LEAVES, SIGNER, head
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from endpoints import Collector, Witness, serving
+from heads import LEAVES, SIGNER, head
 
 from proxy.errors import Exit, SluiceError
 from proxy.ledger.anchors import Place

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from conftest import head
+from heads import head
 from ledgers import Clock, decided, kinds, said, until
 
 from proxy.errors import Problem
