@@ -215,16 +215,13 @@ def test_the_console_of_up_asks_once_too(
     with up(tmp_path, f"--policy={rules}", *upstream.flags, upstream_ca) as gate:
         typed(gate, "reviewer", "add", "ada", "--new", passphrases=2)
         assert gate.stop() == 0
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    words = ["up", "--state", str(gate.state), f"--listen=127.0.0.1:{port}", f"--policy={rules}"]
+    words = ["up", "--state", str(gate.state), "--listen=127.0.0.1:0", f"--policy={rules}"]
     child = _spawned(gate, *words, *map(str, upstream.flags), upstream_ca)
     try:
         child.expect(PROMPT)
         child.sendline(PASSPHRASE)
-        child.expect("waiting")
-        ready = {**gate.ready, "proxy": f"http://127.0.0.1:{port}"}
+        child.expect(r"waiting.*(http://127\.0\.0\.1:\d+)")
+        ready = {**gate.ready, "proxy": child.match[1]}
         again = replace(gate, ready=ready, process=gate.process)
         asked = started(with_requests, again, "POST", f"https://{HOST}/orders/{mark}", b'{"amount": 500}')
         hold = again.held(mark)
