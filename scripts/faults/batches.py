@@ -23,7 +23,7 @@ class Batch:
     Runs that are under way in one gate.
 
     `staged` where the gate knows several people by one uid, `enrolled` where they sign what they
-    decide. What a pause has begun ends before the gate does, unless it is `kept`.
+    decide. A pause ends before the gate does, unless it is `kept`: then the gate is killed in it.
     """
 
     seed: int

@@ -93,7 +93,7 @@ class Scene:
         self.end()
         if not self.gone.is_set():
             await asyncio.sleep(0)
-            await self._end(signal.SIGTERM)
+            await self._end(signal.SIGKILL if self.batch.kept else signal.SIGTERM)
         self.over.set()
 
     def end(self) -> None:

@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
+from faults.batches import Batch
 from faults.cases import Fault
 from faults.errands import AMOUNT, Errand, Leg
 from faults.findings import Finding, Wrong
@@ -31,8 +32,7 @@ class Page(NamedTuple):
     walk: Walk
     arrivals: list[Arrival]
     entries: list[Entry]
-    staged: bool
-    enrolled: bool
+    batch: Batch
 
     @property
     def errand(self) -> Errand:
@@ -73,7 +73,7 @@ def pages(found: Found) -> Iterator[Page]:
         arrivals[arrival.mark].append(arrival)
     for walk in found.walks:
         mark = walk.case.mark
-        yield Page(walk, arrivals[mark], entries[mark], found.batch.staged, found.batch.enrolled)
+        yield Page(walk, arrivals[mark], entries[mark], found.batch)
 
 
 def settled(found: Found) -> Iterator[Finding]:
@@ -134,7 +134,7 @@ def _people(page: Page) -> Iterator[Finding]:
         answer = (entry["hold"], entry["reviewer"], entry["answer"] == "approve")
         if answer not in said:
             yield page.wrong(Wrong.LIE, f"the ledger says that {entry['reviewer']} answered; nobody did")
-        if page.enrolled and "signature" not in entry:
+        if page.batch.enrolled and "signature" not in entry:
             yield page.wrong(Wrong.LIE, f"an answer of {entry['reviewer']} counts, and is not signed")
         counted[entry["hold"], entry["person"], entry["answer"], entry.get("request", "")] += 1
     for (hold, person, answer, _), count in counted.items():
@@ -228,16 +228,20 @@ def _budgets(page: Page) -> Iterator[Finding]:
         if drawn.get(number) != (1 if errand.counts else amounts.get(number)):
             yield page.wrong(Wrong.OVER, f"request {number} came, and took {drawn.get(number)} of its budget")
     yield from _spent(page)
+    yield from _later(page)
+
+
+def _later(page: Page) -> Iterator[Finding]:
+    """At the next start there is as much room as the ledger says; where nothing is paused."""
+    answers = {one.number: one.answer for one in page.walk.attempts}
     for number, fits in page.walk.rooms.items():
+        amount, answer = page.walk.amounts[number], answers[number]
         opened = any(one["by"] == "rule" for one in page.opened(number))
-        told = next((one.answer for one in page.walk.attempts if one.number == number), None)
-        if opened != fits and (opened or (told and told.decision != "unavailable")):
-            what = (
-                f"{amounts[number]} went at the next start, and there was no room"
-                if opened
-                else (f"{amounts[number]} did not go at the next start, and there was room")
-            )
-            yield page.wrong(Wrong.OVER, what)
+        if opened and not fits:
+            yield page.wrong(Wrong.OVER, f"{amount} went at the next start, and there was no room")
+        refused = answer is not None and answer.decision != "unavailable" and not page.batch.kept
+        if fits and refused and not opened:
+            yield page.wrong(Wrong.OVER, f"{amount} did not go at the next start, and there was room")
 
 
 def _spent(page: Page) -> Iterator[Finding]:
