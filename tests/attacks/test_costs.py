@@ -29,9 +29,9 @@ def asked(body: bytes) -> Request:
 def test_reading_many_fields_of_a_body_of_many_objects_stops_nobody() -> None:
     body = b"[" + b",".join([b'{"a":1}'] * (MAX_CONTAINERS - 1)) + b"]"
     action = decode(asked(body))
-    begun = time.monotonic()
+    begun = time.process_time()
     assert {action.read(("json", f"field{at}")) for at in range(200)} == {ABSENT}
-    assert time.monotonic() - begun < 3  # a walk for each took 15 s
+    assert time.process_time() - begun < 3  # a walk for each took 15 s
 
 
 async def test_a_waiting_body_takes_no_more_memory_for_being_understood(tmp_path: Path) -> None:

@@ -160,9 +160,9 @@ def exploding(count: int) -> str:
      "#" * 300_000, "query($a:" + "[" * 500],
 )  # fmt: skip
 def test_documents_that_explode_are_unreadable_at_once(query: str) -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     assert posted(query).unreadable
-    assert time.perf_counter() - began < 1  # milliseconds; the machine may be busy
+    assert time.process_time() - began < 1  # milliseconds, as it is measured
 
 
 def test_sixteen_levels_of_fragments_are_within_bounds() -> None:

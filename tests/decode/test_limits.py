@@ -69,11 +69,11 @@ def test_a_bomb_is_unreadable_soon_and_in_little_memory(name: str) -> None:
     body, kind, *headers = BOMBS[name]
     tracemalloc.start()
     try:
-        began = time.perf_counter()
+        began = time.process_time()
         got = asked(
             "POST", "https://api.example.com/graphql", body, kind, headers=headers[0] if headers else {}
         )
-        seconds, memory = time.perf_counter() - began, tracemalloc.get_traced_memory()[1]
+        seconds, memory = time.process_time() - began, tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
     assert got.unreadable
@@ -98,11 +98,11 @@ SLOW: dict[str, tuple[Any, ...]] = {
 @pytest.mark.parametrize("name", SLOW)
 def test_odd_but_readable_input_takes_no_longer(name: str) -> None:
     path, body, kind = SLOW[name]
-    began = time.perf_counter()
+    began = time.process_time()
     got = asked("POST", f"https://api.example.com{path}", body, kind)
     for field in NAMES:
         read(got, field)
-    assert time.perf_counter() - began < SECONDS
+    assert time.process_time() - began < SECONDS
     assert got.unreadable is None or "slash" in got.unreadable or "segment" in got.unreadable
 
 
@@ -114,11 +114,11 @@ def test_odd_but_readable_input_takes_no_longer(name: str) -> None:
 )  # fmt: skip
 def test_a_hostile_message_takes_no_longer(raw: bytes) -> None:
     url = "https://gmail.googleapis.com/upload/gmail/v1/users/me/messages/send"
-    began = time.perf_counter()
+    began = time.process_time()
     got = asked("POST", url, raw + b"\r\n\r\nx", "message/rfc822")
     for field in ("email.to", "email.subject", "email.text", "blast.recipients"):
         read(got, field)
-    assert time.perf_counter() - began < SECONDS
+    assert time.process_time() - began < SECONDS
 
 
 @given(st.binary(max_size=60))

@@ -418,12 +418,12 @@ def test_each_line_that_differs_is_in_the_difference(old: list[str], new: list[s
 )
 def test_a_hostile_body_takes_little_time(unit: str) -> None:
     asked = request((unit * 64_000).encode()[:65_000].decode("utf-8", "ignore").encode(), (b"x-a", b"1"))
-    began = time.perf_counter()
+    began = time.process_time()
     before = form(asked).text
     after = before.replace("x-a: 1", "x-a: 2").replace("aa", "bb")
     edited(asked, after)
     difference(before, after)
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
 
 
 def test_json_that_is_nested_deeply_is_not_blown_up() -> None:

@@ -101,7 +101,7 @@ def test_a_starred_host_is_any_depth_below_and_not_itself(pattern, host, matches
 
 @pytest.mark.parametrize("pattern", ["/**/a" * 60 + "/b", "/" + "*a" * 60 + "b"])
 def test_no_pattern_runs_away(pattern):
-    began = time.perf_counter()
+    began = time.process_time()
     assert not globs.path(pattern, wide=True)("/a" * 20_000)
     assert not globs.path(pattern, wide=True)("/" + "a" * 40_000)
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1

@@ -132,9 +132,9 @@ def test_outside_is_certain_only_of_what_has_one_reading(value, says):
 
 def test_a_regular_expression_takes_linear_time_and_no_endless_value():
     catastrophic = regex("(a|aa|a*)*b", wide=True)
-    began = time.perf_counter()
+    began = time.process_time()
     assert catastrophic("a" * 100_000) is False
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1
     assert catastrophic("a" * (MAX_MATCHED + 1)) is None
 
 
