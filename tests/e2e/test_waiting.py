@@ -66,13 +66,13 @@ def gate(home: Path, flags: tuple[Upstream, list[str]]) -> Iterator[Gate]:
 
 
 def send(gate: Gate, path: str, timeout: float = PATIENCE, **body: object) -> requests.Response:
-    """One attempt of a client that gives up after so many seconds, and does not retry by itself."""
+    """One attempt of a client that waits so many seconds for an answer, and does not retry by itself."""
     return requests.post(
         f"https://{HOST}/{path}",
         json=body or {"amount": 5},
         proxies={"https": gate.proxy},
         verify=gate.ca,
-        timeout=timeout,
+        timeout=(PATIENCE, timeout),
     )
 
 

@@ -108,15 +108,15 @@ class Agent2:
         self.h2.send_data(stream_id, data, end_stream=end)
         self.flush()
 
-    async def upload(self, stream_id: int, size: int, *, end: bool = True) -> int:
-        """Send as much as the window takes; returns how much that was when it stalls for 0.3 s."""
+    async def upload(self, stream_id: int, size: int, *, end: bool = True, stall: float = LIMIT) -> int:
+        """Send as much as the window takes; returns how much that was when it stalls for so many seconds."""
         sent = 0
         while sent < size:
             window = min(self.h2.local_flow_control_window(stream_id), 16384, size - sent)
             if window <= 0:
                 self.changed.clear()
                 try:
-                    await asyncio.wait_for(self.changed.wait(), 0.3)
+                    await asyncio.wait_for(self.changed.wait(), stall)
                 except TimeoutError:
                     return sent
                 continue

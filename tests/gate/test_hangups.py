@@ -12,7 +12,7 @@ import pytest
 
 from proxy.decision import Happened, Word
 
-from .conftest import Agent, Listen, Open, OpenGate, Pki, SmallDoor, Upstream, get, post
+from .conftest import LIMIT, Agent, Listen, Open, OpenGate, Pki, SmallDoor, Upstream, get, post
 from .http2 import Agent2, Upstream2
 
 HOST = "api.test"
@@ -367,10 +367,14 @@ async def test_nothing_is_sent_for_an_httpx_whose_read_timeout_has_struck(
     gate = await open_gate(knock=0.3, resolve={(HOST, 443): ("127.0.0.1", port)})
     tls = ssl.create_default_context(cafile=str(gate.gate.ca_pem))
     proxy = f"http://127.0.0.1:{gate.port}"
-    async with httpx.AsyncClient(http2=True, proxy=proxy, verify=tls, timeout=0.3) as client:
+    async with httpx.AsyncClient(http2=True, proxy=proxy, verify=tls, timeout=LIMIT) as client:
+        refused = await client.get(f"https://{HOST}/deny")  # the connection stands: what strikes is the read
+        assert refused.status_code == 403
+        said = door.words
         with pytest.raises(httpx.ReadTimeout):
-            await client.post(f"https://{HOST}/hold", headers={"user-agent": "MyAgent/1"})
-        assert (door.words, len(door.waiting)) == ([], 1)  # it has told nobody
+            await client.post(f"https://{HOST}/hold", headers={"user-agent": "MyAgent/1"}, timeout=0.3)
+        await door.until(lambda: door.waiting)
+        assert door.words == said  # it has told nobody
         door.waiting[0].release()
         await door.until(lambda: door.outcomes)
     assert door.outcomes[0].happened is Happened.FAILED

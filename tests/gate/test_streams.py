@@ -229,7 +229,7 @@ async def test_an_http2_upload_waits_while_upstream_does_and_other_streams_go_on
     agent = Agent2(await gate.tls(HOST, 443, "h2"), HOST)
     stream = agent.ask("/stream", method="POST", end=False)
     held = agent.ask("/hold")
-    sent = await agent.upload(stream, 900 * MB)
+    sent = await agent.upload(stream, 900 * MB, stall=0.3)
     assert sent < 64 * MB
     assert (await agent.answer(agent.ask("/deny")))[0] == 403
     agent.cancel(held)
