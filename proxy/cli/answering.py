@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Final
 
-from proxy.cli.deciding import desk, say
+from proxy.cli.deciding import LEAST, agrees, desk, names, say
 from proxy.console.groups import Group
 from proxy.errors import Exit, SluiceError, fail
 from proxy.keyring.desk import SigningDesk
@@ -49,6 +49,8 @@ def _run(arguments: argparse.Namespace, answer: Answering) -> int:
 
 
 async def _approve_each(at: SigningDesk, arguments: argparse.Namespace) -> Exit:
+    if arguments.digest is not None and len(arguments.id) != 1:
+        raise fail("--digest is of one hold", fix="sluice approve ID --digest DIGEST")
     return await _each(at, arguments, approves=True)
 
 
@@ -62,11 +64,12 @@ async def _each(at: SigningDesk, arguments: argparse.Namespace, *, approves: boo
     signed = bool((await at.roll()).reviewers)
     worst = Exit.YES
     for view in views:
-        if signed:
+        if signed or (approves and view.edited_by):
             # Signed is what was shown: so it is shown before it is signed.
             emit(printer(sys.stderr, os.environ), list(hold_lines(view, time.time())))
         try:
             if approves:
+                _check_digest(view.id, view.digest, arguments.digest)
                 _confirm(view)
             done = await at.review(view.id, approves=approves, reason=arguments.reason, digest=view.digest)
         except SluiceError as error:
@@ -105,9 +108,28 @@ def _compared(group: Group) -> Iterator[str]:
         yield from (f"        {name}  {value}" for name, value in group.rows(view.id))
 
 
+def _check_digest(id: str, digest: str, wanted: str | None) -> None:
+    """SluiceError (exit 1) where another request would be approved than the one that is wanted."""
+    if wanted is not None and not names(wanted, digest):
+        raise fail(
+            f"the digest of hold {id[:6]} is not '{wanted[:70]}'",
+            "its request may have been edited since you saw it",
+            f"look at it again: sluice show {id[:6]}; at least {LEAST} digits name it",
+            exit=Exit.NO,
+        )
+
+
 def _confirm(view: HoldView) -> None:
-    """At a terminal, what names a critical request is typed; SluiceError (exit 1) where it is not."""
-    if not view.confirm or not sys.stdin.isatty():
+    """
+    At a terminal, what others have edited is agreed to, and what names a critical request is typed.
+
+    SluiceError (exit 1) where it is not.
+    """
+    if not sys.stdin.isatty():
+        return
+    if view.edited_by and not agrees(f"{', '.join(view.edited_by)} edited it; approve what it has become"):
+        raise fail(f"hold {view.id[:6]} is not approved", exit=Exit.NO)
+    if not view.confirm:
         return
     what, text = view.confirm
     say(f"{view.id[:6]}  {plain_line(view).plain}")
@@ -124,6 +146,7 @@ async def _approve_like(at: SigningDesk, arguments: argparse.Namespace) -> Exit:
     if (await at.roll()).reviewers:
         emit(printer(sys.stderr, os.environ), list(hold_lines(await at.show(arguments.id[0]), time.time())))
     offer = await at.offer(arguments.id[0], tuple(arguments.field))
+    _check_digest(offer.hold, offer.digest, arguments.digest)
     limits = f"{uses} times more within {time_left(seconds)}"
     emit(printer(sys.stderr, os.environ), list(offer_lines(offer, limits)))
     view = await at.grant(

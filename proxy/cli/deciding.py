@@ -25,6 +25,8 @@ from proxy.state import config_folder
 from proxy.wire import hold_json, whole_json
 
 CONTROL: Final = "control.sock"
+LEAST: Final = 8
+"""Hex digits of a digest that name it."""
 
 
 def desk(arguments: argparse.Namespace, ask: Ask = ask) -> SigningDesk:
@@ -45,6 +47,17 @@ def keys() -> Keys:
 def say(text: str) -> None:
     """Talk, as text that acts on no terminal."""
     print(f"sluice: {visible(text)}", file=sys.stderr)
+
+
+def agrees(question: str) -> bool:
+    """Whether whoever sits at the terminal says yes."""
+    print(f"sluice: {question} (y/N)? ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def names(given: str, digest: str) -> bool:
+    """Whether somebody has given a digest (hex), or enough of its beginning."""
+    return len(given) >= LEAST and digest.startswith(given.lower())
 
 
 def _holds(arguments: argparse.Namespace) -> int:

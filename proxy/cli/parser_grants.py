@@ -14,8 +14,9 @@ type Verb = Callable[[str, str, bool], argparse.ArgumentParser]
 
 
 def add_to_approve(approve: argparse.ArgumentParser) -> None:
-    """The flags by which the like of a hold is granted."""
+    """The flags by which the like of a hold is granted, and what was shown is named."""
     add = approve.add_argument
+    add("--digest", metavar="DIGEST", help="only if the digest of its request begins so, as it was shown")
     add("--like", action="store_true", help="and its like, unasked, for a while: shows the rule that this is")
     add("--for", dest="seconds", type=duration, metavar="TIME", help="how long (default 10m, at most 24h)")
     add("--uses", type=int, metavar="N", help="how often (default 5, at most 1000)")

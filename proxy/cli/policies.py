@@ -18,7 +18,7 @@ from proxy import policy as room
 from proxy.action import Values
 from proxy.awsmodels import models
 from proxy.cli import authoring
-from proxy.cli.deciding import desk, say
+from proxy.cli.deciding import LEAST, agrees, desk, names, say
 from proxy.decode import ALL_SEEN, Facts
 from proxy.errors import Exit, SluiceError, fail
 from proxy.keyring.finding import terminal_as_it_was
@@ -35,7 +35,6 @@ _MAX_BODY: Final = 64 * 2**20
 _STEPS: Final = 10
 _STEP: Final = 160
 _SHORT: Final = 12
-_LEAST: Final = 8
 
 
 def _check(arguments: argparse.Namespace) -> int:
@@ -263,17 +262,15 @@ def _check_shown(shown: Status, wanted: str | None) -> None:
     for line in shown.policy_change.splitlines():
         say(line)
     if wanted is not None:
-        if len(wanted) < _LEAST or not shown.policy_next.startswith(wanted.lower()):
+        if not names(wanted, shown.policy_next):
             raise fail(
                 f"the policy that waits is not '{wanted[:70]}'",
                 "it may have changed again since you saw it",
-                f"look at it again; at least {_LEAST} digits of its digest name it",
+                f"look at it again; at least {LEAST} digits of its digest name it",
                 exit=Exit.NO,
             )
-    elif sys.stdin.isatty():
-        print("sluice: take it (y/N)? ", end="", file=sys.stderr, flush=True)
-        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-            raise fail("it is not taken; what was in force stays", exit=Exit.NO)
+    elif sys.stdin.isatty() and not agrees("take it"):
+        raise fail("it is not taken; what was in force stays", exit=Exit.NO)
 
 
 def _schema(_: argparse.Namespace) -> int:

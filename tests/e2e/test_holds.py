@@ -8,14 +8,16 @@ import os
 import ssl
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
+import pexpect
 import pytest
 import requests
 
 from .clients import with_requests
-from .conftest import HOST, Started
-from .product import PATIENCE, SLUICE, Gate, environment, until
+from .conftest import HOST, RULES, Started
+from .product import PATIENCE, SLUICE, Gate, environment, policy, until, up
 from .upstream import Upstream
 
 ORDER = b'{"amount": 250}'
@@ -261,3 +263,48 @@ def test_a_retry_of_the_clients_own_is_asked_anew(gate: Gate, upstream: Upstream
     decided = [entry for entry in gate.entries(kind="decided") if mark in entry["url"]]
     assert len(decided) == 1
     assert upstream.got(mark) == []
+
+
+def test_only_the_request_that_was_shown_is_approved(
+    gate: Gate, upstream: Upstream, mark: str, started: Started
+) -> None:
+    asked = started(with_requests, gate, "POST", order(mark), ORDER)
+    hold = gate.held(mark)
+    for wanted in ("0" * 16, hold.digest[:7], ""):
+        refused = gate.sluice("approve", hold.id, "--digest", wanted)
+        assert (refused.status, "may have been edited since you saw it" in refused.err) == (1, True)
+        assert gate.sluice("approve", hold.id, "--like", "--digest", wanted).status == 1
+    assert gate.sluice("approve", hold.id, hold.id, "--digest", hold.digest).status == 2
+    assert not asked.done() and not upstream.got(mark)
+    assert gate.sluice("approve", hold.id, "--digest", hold.digest[:16]).status == 0
+    assert asked.result(PATIENCE).status == 200
+
+
+def test_what_somebody_has_edited_is_shown_and_agreed_to_before_it_is_approved(
+    tmp_path: Path, upstream: Upstream, upstream_ca: str, mark: str, started: Started
+) -> None:
+    two = RULES.replace("hold: {rejoin: 1s}", "hold: {rejoin: 1s, approvals: 2}")
+    with up(tmp_path, f"--policy={policy(tmp_path, two)}", *upstream.flags, upstream_ca) as gate:
+        asked = started(with_requests, gate, "POST", order(mark), ORDER)
+        hold = gate.held(mark)
+        sheet = asyncio.run(gate.desk.sheet(hold.id))
+        text = sheet.text.replace("250", "150")
+        becomes = asyncio.run(gate.desk.preview(sheet, text)).digest
+        asyncio.run(gate.desk.edit(sheet, text, becomes=becomes))
+        assert gate.sluice("approve", hold.id, "--digest", hold.digest).status == 1
+        assert '+  "amount": 150' in gate.sluice("approve", hold.id).err
+        child = pexpect.spawn(
+            SLUICE,
+            ["approve", hold.id],
+            env={**environment(tmp_path), "SLUICE_STATE": str(gate.state), "TERM": "dumb"},
+            timeout=PATIENCE,
+            encoding="utf-8",
+        )
+        child.expect_exact('+  "amount": 150')
+        child.expect_exact("edited it; approve what it has become (y/N)? ")
+        child.sendline("n")
+        child.expect(pexpect.EOF)
+        child.close()
+        assert child.exitstatus == 1
+        gate.sluice("deny", hold.id)
+        assert asked.result(PATIENCE).problem["decision"] == "denied"
