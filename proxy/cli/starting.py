@@ -26,7 +26,7 @@ from proxy.serve import run_console_or_wait
 from proxy.wire import Desk
 
 _SAME_ACCOUNT: Final = (
-    "sluice: anything under this account that runs outside 'sluice run' can approve; "
+    "sluice: until reviewers have keys, anything of this account outside 'sluice run' can approve; "
     "start agents with: sluice run -- COMMAND"
 )
 

@@ -99,9 +99,9 @@ class Scene(Rows):
             self.like = replace(like, offer=offer)
 
     def answered(self, call: Call, said: str) -> None:
-        """A call has ended; `said` is what to tell of it."""
+        """A call has ended; `said` is what to tell of it, before what is told already since the last key."""
         self.answering.discard(call.prefix)
-        self.message = said or self.message
+        self.message = "; ".join(filter(None, (said, self.message)))
         if said and call.verb is Verb.SHOW and self.group is not None:
             self.group.drop(call.prefix)
         refused = call.verb is Verb.OFFER and self.like is not None and self.like.offer is None

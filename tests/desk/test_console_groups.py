@@ -68,6 +68,17 @@ def test_what_is_said_first_of_one_is_said_of_it_in_a_group_too():
     assert sent in together(hold_view(1), hold_view(2, notices=(sent,))).look()
 
 
+def test_a_refused_answer_is_not_hidden_by_those_that_were_taken():
+    reviewer = together(*(hold_view(n) for n in (1, 2)))
+    reviewer.look()
+    first, second = reviewer.calls("a")
+    reviewer.scene.answered(first, "hold 0001kk needs a reviewer of finance")
+    reviewer.scene.answered(second, "approved: 0002kk")
+    assert "approved: 0002kk; hold 0001kk needs a reviewer of finance" in reviewer.draw()
+    reviewer.press("j")
+    assert "approved" not in reviewer.draw()
+
+
 def test_one_reason_denies_all_that_are_chosen():
     reviewer = together(*(hold_view(n) for n in (1, 2, 3)))
     reviewer.look()
