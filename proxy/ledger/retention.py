@@ -15,6 +15,7 @@ from typing import Final
 
 from proxy.budget import counts_until
 from proxy.chain import Head, cut, moment, stamp
+from proxy.decision import Word
 from proxy.errors import Exit, fail
 from proxy.ledger import Draft, Ledger, UnavailableError
 from proxy.ledger.cipher import PAYLOADS_KEY
@@ -115,16 +116,24 @@ async def erase_in(path: Path, ledger: Ledger, hold: str, reason: str, by: str) 
 
 def _of_hold(path: Path, prefix: str) -> tuple[str, list[int]]:
     found: dict[str, list[int]] = {}
+    open: set[str] = set()
     with reading(path) as connection:
         for entry, fields in entries(connection, _ABOUT):
             hold = fields.get("hold")
             if type(hold) is str and hold.startswith(prefix):
                 found.setdefault(hold, []).append(entry.seq)
+                if fields.get("kind") == "held":
+                    open.add(hold)
+                if fields.get("kind") == "decided" and fields.get("decision") != Word.PENDING:
+                    open.discard(hold)
         if not found or not prefix:
             raise fail(f"there is no hold '{prefix}' in the ledger", fix="sluice ledger show", exit=Exit.NO)
         if len(found) > 1:
             raise fail(f"{len(found)} holds begin with '{prefix}'", fix="give more of the id", exit=Exit.NO)
         id, seqs = found.popitem()
+        if id in open:
+            why = "its answer will be written under the same salt, so what was asked could still be guessed"
+            raise fail(f"hold '{id}' is still open", why, f"sluice deny {id}; then erase", exit=Exit.NO)
         kept = [
             seq
             for seq in seqs

@@ -115,6 +115,10 @@ async def test_a_gate_that_runs_erases_for_whoever_may_decide(path: Path) -> Non
     ledger, _ = await SqliteLedger.open(path, clock=Clock())
     await ledger.queue(held("one"))
     await ledger.queue(held("two", b"kept"))
+    with pytest.raises(SluiceError, match="still open"):
+        await erase_in(path, ledger, "one", "asked for", "bob")
+    ended = {"id": "one", "hold": "one", "decision": "denied", "by": "reviewer"}
+    await ledger.queue(Draft("decided", ended))
     assert await erase_in(path, ledger, "one", "asked for", "bob") == ("one", 1)
     await ledger.queue(Draft("note", {}))
     assert not found(path)

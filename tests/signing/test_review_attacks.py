@@ -375,6 +375,23 @@ def test_what_a_reviewer_has_erased_takes_the_salt_and_leaves_the_proof(ledger: 
         assert not connection.execute("SELECT 1 FROM payload WHERE seq = ?", (review["seq"],)).fetchall()
 
 
+async def test_what_is_still_open_is_not_erased_because_its_salt_would_come_again(tmp_path: Path) -> None:
+    async with office(tmp_path) as made:
+        made.board.erase = lambda hold, reason, by: erase_in(made.path, made.ledger, hold, reason, by)
+        desk, asked = made.desk(ADA), await made.asked()
+        hold = made.hold.id
+        await made.settled()
+        with pytest.raises(SluiceError, match="still open"):
+            await desk.erase(hold, "asked")
+        await desk.review(hold, approves=False)
+        await asked
+        await made.settled()
+        await desk.erase(hold, "asked")
+    with sqlite3.connect(tmp_path / "ledger.db") as connection:
+        assert connection.execute("SELECT count(*) FROM payload").fetchone() == (0,)
+    assert verify(tmp_path / "ledger.db", time.time()).ok
+
+
 def test_after_pruning_the_roll_is_still_known(ledger: Path, tmp_path: Path) -> None:
     entries = bodies(ledger)
     review = of(entries, "reviewed", 2)
