@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 
 from faults.actor import SHOWN, UNSURE, Actor
@@ -18,7 +19,7 @@ from faults.errands import AMOUNT, Errand, Leg
 from faults.funds import used
 from faults.journal import Walk
 from faults.people import FORGERIES
-from faults.rules import ADA, ADA_AT_NIGHT, BOB, EVE, ZOE, Person, watch
+from faults.rules import ADA, ADA_AT_NIGHT, BOB, EVE, SHUT, ZOE, Person, watch
 from faults.scene import Scene, lines
 from proxy.hold import State
 from proxy.wire import HoldView
@@ -191,6 +192,7 @@ class Walking(Actor):
         """Ask for so many at once; some of them fail in the ways that upstreams do."""
         amounts = [self.chance.randint(10, 60) for _ in range(many)]
         await self.crowd(amounts, ("", "", "ok", "no", "sick"))
+        await self.proceeds()
 
     async def spend_what_is_left(self) -> None:
         """Ask for more than there is room for, and for all the room, as the ledger has it."""
@@ -203,6 +205,13 @@ class Walking(Actor):
                 fits = at < room if self.case.counts else at == 1
                 self.journal.rooms[number] = fits
                 await self.calm()
+                await self.proceeds()
+
+    async def proceeds(self) -> None:
+        """Where a window lets it through, wait for its end."""
+        if self.case.window:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.scene.ending.wait(), SHUT + 0.3)
 
 
 # -- the steps -------------------------------------------------------------------------

@@ -57,7 +57,8 @@ class Errand:
 
     `many` is how many requests ask at once. `uses` is how often a grant may be used; `ending` how it
     ends before it is used up. `counts` says that a budget counts requests, not amounts, `over` what its rule
-    says of more. `amount` is what an edit makes of it. `people` is how many have to approve.
+    says of more, `window` that what it lets through can be stopped for a while. `amount` is what an edit
+    makes of it. `people` is how many have to approve.
     """
 
     mark: str
@@ -74,6 +75,7 @@ class Errand:
     ending: str
     counts: bool
     over: str
+    window: bool
     amount: int
     people: int
     revived: bool
@@ -130,6 +132,7 @@ def errand(
         ending=chance.choice(("revoke", "deny", "time", "")) if not crowded else "",
         counts=chance.random() < 0.4,
         over=chance.choice(("hold", "deny")),
+        window=not crowded and chance.random() < 0.3,
         amount=chance.choice((20, 20, 120, 2_000)),
         people=2 if staged and chance.random() < 0.4 else 1,
         revived=chance.random() < 0.7,

@@ -19,6 +19,9 @@ WAIT: Final = 1.0
 WINDOW: Final = 2.0
 """Seconds until what is watched proceeds."""
 
+SHUT: Final = 1.0
+"""Seconds until what is watched and draws on a budget proceeds."""
+
 
 class Person(NamedTuple):
     """One of the people; `uid` is what counts."""
@@ -83,7 +86,8 @@ def _of_errand(errand: Errand) -> list[str]:
         case Leg.BUDGET:
             what = f"count: {COUNT}" if errand.counts else f"field: json.amount, limit: {LIMIT}"
             budget = f"budget: {{{what}, per: 24h, over: {errand.over}}}"
-            return _rule(name, f"{path}, scheme: [http, https], port: [80, 443]", "then: allow", budget)
+            then = ("then: watch", f"window: {SHUT:.0f}s") if errand.window else ("then: allow",)
+            return _rule(name, f"{path}, scheme: [http, https], port: [80, 443]", *then, budget)
         case Leg.EDIT:
             much, most = (f"{path}, where: {{json.amount: {{above: {amount}}}}}" for amount in (100, 1_000))
             return [

@@ -217,7 +217,7 @@ def _budgets(page: Page) -> Iterator[Finding]:
     errand, amounts = page.errand, page.walk.amounts
     taken = list(releases(page.entries, errand.rule))
     for one in taken:
-        if one.entry["by"] == "rule" and one.before + one.amount > errand.limit:
+        if one.entry["by"] != "reviewer" and one.before + one.amount > errand.limit:
             what = f"{one.amount} went where {one.before} of {errand.limit} were used"
             yield page.wrong(Wrong.OVER, what)
         if one.returned != _goes_back(one.outcome):
@@ -236,7 +236,7 @@ def _later(page: Page) -> Iterator[Finding]:
     answers = {one.number: one.answer for one in page.walk.attempts}
     for number, fits in page.walk.rooms.items():
         amount, answer = page.walk.amounts[number], answers[number]
-        opened = any(one["by"] == "rule" for one in page.opened(number))
+        opened = any(one["by"] != "reviewer" for one in page.opened(number))
         if opened and not fits:
             yield page.wrong(Wrong.OVER, f"{amount} went at the next start, and there was no room")
         refused = answer is not None and answer.decision != "unavailable" and not page.batch.kept
@@ -249,7 +249,7 @@ def _spent(page: Page) -> Iterator[Finding]:
     errand = page.errand
     if errand.fault is Fault.CLOCK:
         return  # another day may have begun
-    people = {number_of(one) for one in page.opened() if one["by"] != "rule"}
+    people = {number_of(one) for one in page.opened() if one["by"] == "reviewer"}
     refused = {number_of(one) for one in page.opened() if _refused(page, one)}
     numbers = {arrival.number for arrival in page.arrivals} - people - refused
     total = len(numbers) if errand.counts else sum(page.walk.amounts.get(one, 0) for one in numbers)

@@ -22,6 +22,7 @@ import sqlite3
 import sys
 import time
 from collections import Counter, OrderedDict
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -133,7 +134,8 @@ async def _behave(how: str, reader: asyncio.StreamReader, writer: asyncio.Stream
             slam(writer)
             return False
         case "stall":
-            await asyncio.wait({asyncio.ensure_future(reader.read(1))}, timeout=_STALL)
+            with suppress(OSError, TimeoutError):
+                await asyncio.wait_for(reader.read(1), _STALL)
             return False
         case "half-head":
             writer.write(whole[:20])

@@ -37,6 +37,7 @@ def errand(leg: Leg, **more: Any) -> Errand:
         ending="",
         counts=False,
         over="deny",
+        window=False,
         amount=20,
         people=1,
         revived=False,
