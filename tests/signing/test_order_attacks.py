@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from proxy.ledger.retention import erase_in
+from proxy.ledger.reviews import _Order
 from proxy.ledger.seal import KEY
 from proxy.ledger.verify import verify
 
@@ -133,3 +134,20 @@ def test_whoever_holds_the_logs_key_cannot_have_ordered_something_else(
     attack(entries)
     report = rewritten(ledger, entries)
     assert {"review_unsigned", "review_act"} & {finding.code for finding in report.findings}, report.findings
+
+
+@pytest.mark.parametrize(
+    ("by", "policy", "signed", "covered"),
+    [
+        ("ada", "a" * 64, "a" * 64, True),
+        ("ada", "b" * 64, "a" * 64, False),
+        ("bob", "a" * 64, "a" * 64, False),
+        ("ada", "a" * 64, None, True),  # as earlier versions signed it: whichever waited
+    ],
+)
+def test_a_policy_that_was_taken_is_the_one_that_was_signed(
+    by: str, policy: str, signed: str | None, covered: bool
+) -> None:
+    order = _Order("accept", "ada", {"policy": signed})
+    assert order.covers("policy_changed", {"by": by, "policy": policy}) == covered
+    assert not order.covers("resumed", {"by": by, "agent": "*"})
