@@ -31,7 +31,7 @@ from proxy.decision import Decision, Happened, Outcome
 from proxy.decode import Facts
 from proxy.errors import SluiceError
 from proxy.grant import Limits as GrantLimits
-from proxy.hold import OPEN, Hold, Reviewer, State
+from proxy.hold import OPEN, Hold, Review, Reviewer, State, unmet
 from proxy.ledger import Draft, UnavailableError
 from proxy.ledger.seen import Seen
 from proxy.ledger.story import Story
@@ -227,6 +227,7 @@ class World:
         self.connections: list[Connection] = []
         self.answers: list[asyncio.Task[Any]] = []
         self.released: Counter[str] = Counter()
+        self.void: list[Review] = []
 
     # -- what happens ------------------------------------------------------------------
 
@@ -280,6 +281,18 @@ class World:
             person = PEOPLE[who % len(PEOPLE)]
             answer = self.admission.review(hold.id, person, approves=approves, reason="so", seen=seen)
             self.answers.append(asyncio.ensure_future(answer))
+
+    def withdraw(self, which: int, who: int, *_: int) -> None:
+        """A reviewer loses the key by which they have approved so far."""
+        person = PEOPLE[who % len(PEOPLE)]
+        for hold in self.admission.approvals.open_holds:
+            self.void += [one for one in hold.reviews if one.approves and one.reviewer.name == person.name]
+        self.admission.reviewer_changed(
+            person.name, lambda one: None if one.reviewer.name == person.name else one.reviewer
+        )
+
+    def _counts_void(self, hold: Hold) -> bool:
+        return any(one is void for one in hold.reviews for void in self.void)
 
     def grant(self, which: int, who: int, *_: int) -> None:
         hold = self._hold(which)
@@ -371,6 +384,8 @@ class World:
         hold = entry.fields["hold"]
         (_,) = [one for one in self.paper.fields("held") if one["hold"] == hold]
         sent = decision.sends or connection.asked
+        ended = self.admission.approvals._ended.get(hold)
+        assert ended is None or not self._counts_void(ended), "who approved could still do so when it ended"
         yes = {
             one.fields["person"]
             for one in self.paper.entries("reviewed")
@@ -398,8 +413,16 @@ class World:
             ids = {id for same in index._ids.values() for id in same}
             assert ids == {id for id, hold in states.items() if hold.state in of}
             assert len(index) == len(ids)
+        denied = self.admission.recall._denied
         for hold in states.values():
             self._asks_enough(hold)
+            assert not self._counts_void(hold)
+            if hold.state is State.SPENDABLE:
+                assert not unmet(hold.verdict.demands, hold.reviews, hold.agent)
+            until = denied[hold.asked][0] if hold.asked in denied else 0.0
+            assert until <= self.clock() or hold.edit or "had edited" in "".join(hold.notices), (
+                "it was denied"
+            )
         kept = [hold for hold in states.values() if hold.state is not State.PENDING]
         amounts = {agent: Amount() for agent in {one.agent for one in kept}}
         for one in kept:
@@ -471,8 +494,18 @@ async def turns(count: int) -> None:
         await asyncio.sleep(0)
 
 
-OFTEN = {"ask": 3, "again": 3, "leave": 2, "approve": 4, "grant": 2, "resume": 2, "write": 2, "write_all": 2}
-SELDOM = ("tear", "deny", "revoke", "edit", "extend", "pause", "change", "fail", "conclude")
+OFTEN = {
+    "ask": 3,
+    "again": 3,
+    "leave": 2,
+    "approve": 4,
+    "deny": 2,
+    "grant": 2,
+    "resume": 2,
+    "write": 2,
+    "write_all": 2,
+}
+SELDOM = ("tear", "withdraw", "revoke", "edit", "extend", "pause", "change", "fail", "conclude")
 EVENTS = [name for name, times in {**OFTEN, "mend": 2, "wait": 3}.items() for _ in range(times)] + [*SELDOM]
 NUMBER = st.integers(0, 11)
 EVENT = st.tuples(st.sampled_from(EVENTS), NUMBER, NUMBER, NUMBER, NUMBER)
