@@ -264,9 +264,9 @@ def _report(stage: Stage) -> bool:
     report = verify(ledger, time.time())
     reads = stage.apis.count(BANK, "GET") + stage.apis.count(FILES, "GET")
     _print("\nWhat really arrived at the APIs")
-    _print(f"  {'three reads':<26} {'allowed':<10} {reads} times")
+    _print(f"  {'three reads':<26} {'allowed':<11} {reads} times")
     for one in outcome:
-        _print(f"  {one.wish.what:<26} {one.decision or 'not asked':<10} {_times(one.arrived)}")
+        _print(f"  {one.wish.what:<26} {one.decision or 'not asked':<11} {_times(one.arrived)}")
     _print(
         f"\nThe ledger has {report.entries} entries, and its chain {'holds' if report.ok else 'is BROKEN'}."
     )

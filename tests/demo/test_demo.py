@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pexpect
@@ -30,7 +31,7 @@ def states(environment: dict[str, str]) -> list[Path]:
 def table(said: str) -> dict[str, tuple[str, str]]:
     """What arrived: by wish, the decision and how often."""
     lines = said.partition("What really arrived at the APIs")[2].splitlines()[1:5]
-    return {line[2:28].strip(): (line[29:39].strip(), line[40:].strip()) for line in lines}
+    return {line[2:28].strip(): (line[29:40].strip(), line[41:].strip()) for line in lines}
 
 
 def test_what_arrives_is_exactly_what_was_approved(environment: dict[str, str]) -> None:
@@ -93,6 +94,10 @@ class Person:
         self.typed = b""
 
     def sees(self, words: str, within: float = 20.0) -> bool:
+        return self.waits(lambda: words in self.text, within)
+
+    def waits(self, until: Callable[[], bool], within: float = 20.0) -> bool:
+        """Read on until something is on the screen."""
         end = time.monotonic() + within
         while time.monotonic() < end:
             try:
@@ -100,11 +105,11 @@ class Person:
             except pexpect.TIMEOUT:
                 pass
             except pexpect.EOF:
-                return words in self.text
+                return until()
             else:
                 self.typed += part
                 self.stream.feed(part)
-            if words in self.text:
+            if until():
                 return True
         return False
 
@@ -119,6 +124,23 @@ class Person:
             if self.sees(until, within=1.0):
                 return
         pytest.fail(f"never seen: {until}\n{self.text}")
+
+    @property
+    def selected(self) -> str:
+        """The line of the selected hold; empty while it is drawn anew."""
+        return next((line for line in self.screen.display if line.startswith("▸")), "")
+
+    def selects(self, words: str) -> None:
+        """Go to the hold with these words: the agent asks for all at once, so they come in any order."""
+        for _ in range(10):
+            assert self.waits(lambda: bool(self.selected)), self.text
+            line = self.selected
+            if words in line:
+                return
+            below = self.screen.display[self.screen.display.index(line) + 1]
+            self.terminal.send("g" if below.startswith("──") else "j")
+            assert self.waits(lambda id=line[2:8]: self.selected[2:8] not in ("", id)), self.text  # type: ignore[misc]
+        pytest.fail(f"never selected: {words}\n{self.text}")
 
     def leaves(self) -> tuple[int | None, str]:
         """Exit status, and all that was printed after the console."""
@@ -139,10 +161,11 @@ def starts(environment: dict[str, str]) -> Person:
 def test_a_person_decides_in_this_terminal_and_reads_what_came_of_it(environment: dict[str, str]) -> None:
     person = starts({**environment, "EDITOR": "true"})
     person.presses("e", "not edited")
+    person.selects("Refund")
     person.presses("a", "2 waiting")
-    person.terminal.send("j")
+    person.selects("Mail")
     person.presses("a", "1 waiting")
-    person.terminal.send("j")
+    person.selects("Delete")
     person.presses("a", "type the operation")
     person.terminal.send("\x15s3:DeleteBucket\r")  # the line is cleared first: a second "a" may stand there
     assert person.sees("0 waiting"), person.text
