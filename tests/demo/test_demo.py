@@ -160,8 +160,8 @@ def starts(environment: dict[str, str]) -> Person:
 
 def test_a_person_decides_in_this_terminal_and_reads_what_came_of_it(environment: dict[str, str]) -> None:
     person = starts({**environment, "EDITOR": "true"})
-    person.presses("e", "not edited")
     person.selects("Refund")
+    person.presses("e", "not edited")
     person.presses("a", "2 waiting")
     person.selects("Mail")
     person.presses("a", "1 waiting")
