@@ -12,10 +12,13 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from typing import Final
 
 from proxy.cli.parser import build
-from proxy.errors import Exit, SluiceError
+from proxy.errors import Exit, SluiceError, fail
 from proxy.render import emit, printer, problem_lines
+
+_LONG: Final = frozenset({"up", "run", "demo"})
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         arguments = build().parse_args(words)
-        return _run(arguments, words)
+        return _told(arguments, words)
     except SluiceError as error:
         talk = printer(sys.stderr, os.environ)
         for problem in error.problems:
@@ -37,10 +40,36 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(error.exit)
     except BrokenPipeError:
         # Whoever read our output has seen enough (`| head`).
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _say_no_more()
         return int(Exit.YES)
     except KeyboardInterrupt:
         return 130
+
+
+def _told(arguments: argparse.Namespace, words: list[str]) -> int:
+    """
+    Run a verb, which ends with 2 where its result cannot be written: 1 would be an answer.
+
+    What takes long says more than a result, and what goes wrong in it is something else.
+    """
+    if arguments.verb in _LONG:
+        return _run(arguments, words)
+    try:
+        status = _run(arguments, words)
+        sys.stdout.flush()
+    except ConnectionError:
+        raise
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        _say_no_more()
+        raise fail(f"the result cannot be written: {error.strerror}", fix="make room for it") from None
+    return status
+
+
+def _say_no_more() -> None:
+    """What is still to be written would fail once more at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(arguments: argparse.Namespace, words: list[str]) -> int:

@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, TextIO
@@ -308,26 +308,7 @@ def _export_review(arguments: argparse.Namespace) -> int:
     return int(Exit.YES)
 
 
-def _told(verb: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
-    """A verb that ends with 2 where its result cannot be written: 1 would say something of the ledger."""
-
-    def run(arguments: argparse.Namespace) -> int:
-        try:
-            status = verb(arguments)
-            sys.stdout.flush()
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            if error.filename is not None:
-                raise
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise fail(f"the result cannot be written: {error.strerror}", fix="make room for it") from None
-        return status
-
-    return run
-
-
-_VERBS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
+VERBS: Final = {
     "show": _show,
     "verify": _verify,
     "export": _export,
@@ -340,4 +321,3 @@ _VERBS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
     "rotate-key": _rotate_key,
     "accept-loss": _accept_loss,
 }
-VERBS: Final = {name: _told(verb) for name, verb in _VERBS.items()}

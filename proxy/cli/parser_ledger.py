@@ -118,8 +118,9 @@ def _filters(verb: argparse.ArgumentParser) -> None:
     add = verb.add_argument
     add("--kind", action="append", default=[], metavar="KIND", help="only entries of this kind; repeatable")
     _times(verb)
-    for name in ("agent", "reviewer", "rule", "hold", "host"):
+    for name in ("agent", "reviewer", "rule", "host"):
         add(f"--{name}", metavar="NAME", help=f"only with this {name}")
+    add("--hold", metavar="ID", help="only about this hold: its id, or the beginning of it")
     words = [str(word) for word in Word]
     add("--decision", choices=words, metavar="WORD", help=f"only with this decision: {', '.join(words)}")
 

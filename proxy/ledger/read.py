@@ -34,8 +34,8 @@ class Filter:
     """
     Which entries to read: all conditions that are given hold; None is no condition.
 
-    `since` is included, `until` is not; both are RFC 3339 in UTC, or the beginning of it. `held`
-    leaves out what is about no hold.
+    `since` is included, `until` is not; both are RFC 3339 in UTC, or the beginning of it. `hold` is
+    the beginning of an id. `held` leaves out what is about no hold.
     """
 
     kinds: frozenset[str] | None = None
@@ -69,7 +69,9 @@ class Filter:
             return False
         if self.held and not fields.get("hold"):
             return False
-        for name in ("agent", "host", "decision", "hold"):
+        if self.hold is not None and not (fields.get("hold") and str(fields["hold"]).startswith(self.hold)):
+            return False
+        for name in ("agent", "host", "decision"):
             wanted = getattr(self, name)
             if wanted is not None and fields.get(name) != wanted:
                 return False

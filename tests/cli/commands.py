@@ -27,12 +27,17 @@ class Done:
         return [json.loads(line) for line in self.out.splitlines()]
 
 
+def environment(home: Path) -> dict[str, str]:
+    """Nothing of whoever runs the tests but where commands are and how text is written."""
+    kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL") if name in os.environ}
+    return {**kept, "HOME": str(home)}
+
+
 def sluice(*words: str | Path, at: Path) -> Done:
     """Run the command to its end in the folder `at`, which is its home too."""
-    kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL") if name in os.environ}
     done = subprocess.run(
         [SLUICE, *map(str, words)],
-        env={**kept, "HOME": str(at)},
+        env=environment(at),
         cwd=at,
         stdin=subprocess.DEVNULL,
         capture_output=True,

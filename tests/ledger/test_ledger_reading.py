@@ -46,6 +46,16 @@ def test_a_filter_gives_what_looking_at_every_entry_gives(path: Path, wanted: Fi
         assert [entry.seq for entry, _ in entries(connection, wanted)] == by_hand
 
 
+def test_a_hold_is_named_by_the_beginning_of_its_id(path: Path) -> None:
+    with reading(path) as connection:
+        (id,) = {fields["hold"] for _, fields in entries(connection, Filter(hold=f"{3:032x}"))}
+        assert {
+            str(fields.get("hold", ""))[:30] for _, fields in entries(connection, Filter(hold="0" * 30))
+        } == {"0" * 30}
+        assert id == f"{3:032x}"
+        assert not list(entries(connection, Filter(hold=f"{id}0")))
+
+
 async def test_a_kind_that_an_agent_wrote_into_its_text_is_no_kind(path: Path) -> None:
     ledger, _ = await SqliteLedger.open(path, clock=Clock(NOW + 60))
     seq = await ledger.queue(decided("a", url='x","kind":"stopped","y":"'))
