@@ -368,10 +368,20 @@ def _while_paused(found: Found) -> Iterator[Finding]:
         for attempt in journal.attempts:
             if begun < attempt.asked < ended and (mark, attempt.number) in arrivals:
                 yield Finding(Wrong.GHOST, mark, f"attempt {attempt.number} came while everything was paused")
+            if begun < attempt.asked < ended - _SOON and not _refused_at_once(attempt):
+                yield Finding(Wrong.LIE, mark, f"attempt {attempt.number} was not refused by the pause")
         for call in journal.calls:
             if begun < call.sent < ended and call.approves and call.state:
                 yield Finding(Wrong.LIE, mark, f"{call.name} could approve while everything was paused")
 
 
+def _refused_at_once(attempt: Attempt) -> bool:
+    """Whether a request was refused and had no hold, or its agent cannot say."""
+    answer = attempt.answer
+    return answer is None or (answer.decision in ("refused", "unavailable") and not answer.hold)
+
+
+_SOON: Final = 1.0
+"""Seconds within which a gate reads a request."""
 _OF_ANY: Final = (_lies_to_reviewers, _lies_to_auditors, _ends, _silence)
 _CHECKS: Final = (_ghosts, _out_of_turn, _doubles, _lies_to_agents, *_OF_ANY)

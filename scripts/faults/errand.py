@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from itertools import cycle
 from typing import Final
 
 from faults.actor import SHOWN, UNSURE, Actor
@@ -98,7 +99,7 @@ class Walking(Actor):
 
     async def crowd(self, amounts: Sequence[int], behaviours: Sequence[str] = ("",)) -> None:
         """Ask for all of it at once, and wait until each has its answer, or people are asked."""
-        asked = [self.ask(one, behaviour=self.chance.choice(behaviours)) for one in amounts]
+        asked = [self.ask(one, behaviour=how) for one, how in zip(amounts, cycle(behaviours), strict=False)]
         for one in await asyncio.gather(*asked, return_exceptions=True):
             if isinstance(one, BaseException):
                 raise one
@@ -190,8 +191,8 @@ class Walking(Actor):
 
     async def spend(self, many: int) -> None:
         """Ask for so many at once; some of them fail in the ways that upstreams do."""
-        amounts = [self.chance.randint(10, 60) for _ in range(many)]
-        await self.crowd(amounts, ("", "", "ok", "no", "sick"))
+        amounts = [self.chance.randint(10, 50) for _ in range(many)]
+        await self.crowd(amounts, ("no", "", "ok", "", "sick"))
         await self.proceeds()
 
     async def spend_what_is_left(self) -> None:

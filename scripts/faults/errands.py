@@ -47,6 +47,7 @@ COUNT: Final = 4
 CROWD: Final = 200
 """Requests at once, now and then."""
 _CROWDED: Final = 40
+_ENDINGS: Final = ("", "time", "revoke", "deny")
 _SLUGS: Final[Mapping[Leg, str]] = {leg: leg.name.lower() for leg in Leg}
 
 
@@ -117,6 +118,7 @@ def errand(
     carrier = Carrier.HTTP2 if fault is Fault.STREAM else chance.choice(tuple(Carrier))
     calm = ("ok", "slow") if fault in GATE_WIDE else ("ok",)
     crowded = leg in (Leg.GRANT, Leg.BUDGET) and chance.randrange(_CROWDED) == 0
+    ending = "" if crowded else _ENDINGS[turn % len(_ENDINGS)]
     return Errand(
         mark=f"m{seed}y{at}",
         leg=leg,
@@ -128,8 +130,8 @@ def errand(
         lead=chance.uniform(-SPREAD, SPREAD),
         http2_upstream=carrier is Carrier.HTTP2 and not crowded and chance.random() < 0.5,
         many=CROWD if crowded and fault is not Fault.STREAM else chance.randint(3, 6),
-        uses=chance.randint(1, 3),
-        ending=chance.choice(("revoke", "deny", "time", "")) if not crowded else "",
+        uses=chance.randint(1, 3) + bool(ending),  # one is left where it ends before
+        ending=ending,
         counts=chance.random() < 0.4,
         over=chance.choice(("hold", "deny")),
         window=not crowded and chance.random() < 0.3,

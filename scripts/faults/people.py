@@ -116,7 +116,12 @@ class People:
 
     async def revoke(self, hold: str, person: Person) -> bool:
         """Take back what was granted with a hold; whether the gate said that it is."""
-        return await self._ordered(person, lambda desk: desk.revoke(hold))
+
+        async def revoke(desk: Desk) -> Answer:
+            [grant] = [one.id for one in (await desk.grants()).grants if one.hold == hold] or [hold]
+            return await desk.revoke(grant)
+
+        return await self._ordered(person, revoke)
 
     async def pause(self) -> bool:
         """Have everything refused; whether the gate said so."""

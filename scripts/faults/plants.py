@@ -188,7 +188,13 @@ def pause_for_those_who_wait() -> None:
     """Refuse by a pause what waits already, and go on with what comes."""
     from proxy.admission import Admission
 
-    Admission.is_paused = lambda self, agent: bool(self.approvals.open_holds)  # type: ignore[method-assign]
+    pause = Admission.pause
+
+    def once(self: Admission, agent: str | None, by: str) -> None:
+        pause(self, agent, by)
+        self.paused.clear()
+
+    Admission.pause = once  # type: ignore[method-assign]
 
 
 PLANTS: Final[Mapping[str, Callable[[], None]]] = {

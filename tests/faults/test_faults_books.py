@@ -196,6 +196,11 @@ def asked_while_paused(found: Found) -> None:
     found.paused = (0.5, 1.5)
 
 
+def held_while_paused(found: Found) -> None:
+    told(found, "unavailable", retry=True)
+    found.paused = (0.5, 9.0)
+
+
 def approved_while_paused(found: Found) -> None:
     found.paused = (1.5, 2.5)
 
@@ -233,6 +238,7 @@ def broken(found: Found) -> None:
         (written_as_somebody_elses, Wrong.LIE),
         (written_as_a_deadlines, Wrong.LIE),
         (asked_while_paused, Wrong.GHOST),
+        (held_while_paused, Wrong.LIE),
         (approved_while_paused, Wrong.LIE),
         (broken, Wrong.CHAIN),
     ],
