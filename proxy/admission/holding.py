@@ -257,7 +257,8 @@ def decision_of(hold: Hold, left: str) -> Decision:
         by = By.RULE
     if left and word.opens:
         word, by, cause = Word.ABANDONED, By.AGENT, left
-    detail = cause if word in (Word.DENIED, Word.REFUSED) else ""
+    told = word in (Word.DENIED, Word.REFUSED) or (word is Word.EXPIRED and hold.reviews)
+    detail = cause if told else ""
     verdict = hold.verdict
     return Decision(
         word,

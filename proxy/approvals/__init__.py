@@ -17,7 +17,7 @@ from typing import Final
 
 from proxy.action import Action
 from proxy.approvals.kept import Kept, Limits, bare, lighter, without_body
-from proxy.approvals.waiting import Waiting
+from proxy.approvals.waiting import Waiting, silence
 from proxy.errors import Exit, SluiceError, fail
 from proxy.hold import ASKING, Event, Hold, Review, Reviewer, State, gone, open_hold, unmet
 from proxy.policy.verdict import Effect, Verdict
@@ -310,7 +310,7 @@ class Approvals:
             self._arm(waiting, left, _at_the_end(waiting.hold.verdict))
 
     def _arm(self, waiting: Waiting, seconds: float, event: Event, why: str = "") -> None:
-        waiting.next = (waiting.now() + max(0.0, seconds), event, why or _SILENCE.get(event, ""))
+        waiting.next = (waiting.now() + max(0.0, seconds), event, why)
         waiting.rearm(self._due)
 
     def _due(self, id: str) -> None:
@@ -339,7 +339,7 @@ class Approvals:
     def _end(self, id: str, event: Event, why: str) -> None:
         waiting = self._open.get(id)
         if waiting is not None and waiting.hold.may(event):
-            self._becomes(waiting, waiting.hold.on(event, why))
+            self._becomes(waiting, waiting.hold.on(event, why or silence(waiting.hold, event)))
 
     def _becomes(self, waiting: Waiting, hold: Hold) -> Hold:
         before, waiting.hold = waiting.hold, lighter(hold)
@@ -383,12 +383,6 @@ class Approvals:
     def _tell(self, what: str, hold: Hold) -> None:
         for watcher in tuple(self._watchers):
             watcher(what, hold)
-
-
-_SILENCE: Final = {
-    Event.EXPIRE: "nobody answered in time",
-    Event.PROCEED: "nobody stopped it",
-}
 
 
 def _at_the_end(verdict: Verdict) -> Event:

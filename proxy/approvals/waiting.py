@@ -68,3 +68,14 @@ class Waiting:
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
+
+
+def silence(hold: Hold, event: Event) -> str:
+    """In words, what it means that no more was answered in time."""
+    if event is Event.PROCEED:
+        return "nobody stopped it"
+    if event is not Event.EXPIRE:
+        return ""
+    if not hold.reviews:
+        return "nobody answered in time"
+    return f"not enough answers in time: {hold.approvals_needed} more had to approve"

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from proxy.action import Request, digest
+from proxy.admission.holding import decision_of
 from proxy.approvals import Approvals
 from proxy.approvals.kept import Limits
 from proxy.decode import decode
@@ -52,6 +53,18 @@ async def test_silence_refuses() -> None:
     assert (await asyncio.wait_for(approvals.settled(hold.id), 2)).state is State.EXPIRED
     with pytest.raises(GoneError, match="expired"):
         approvals.review(hold.id, yes(ADA))
+
+
+async def test_who_answered_in_time_is_not_called_nobody() -> None:
+    approvals = Approvals(time.time)
+    alone, half = (opened(approvals, id, timeout=0.05, needed=2) for id in ("aaaa1", "bbbb2"))
+    approvals.review(half.id, yes(ADA))
+    ended = [await asyncio.wait_for(approvals.settled(hold.id), 2) for hold in (alone, half)]
+    assert [hold.state for hold in ended] == [State.EXPIRED] * 2
+    more = "not enough answers in time: 1 more had to approve"
+    assert [hold.cause for hold in ended] == ["nobody answered in time", more]
+    told = [decision_of(hold, "").answer().body for hold in ended]
+    assert b"no person decided" in told[0] and more.encode() in told[1]
 
 
 async def test_an_agent_that_left_may_come_back_and_until_then_nothing_is_approved() -> None:
