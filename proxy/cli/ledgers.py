@@ -71,13 +71,16 @@ def _show(arguments: argparse.Namespace) -> int:
         time.sleep(_FOLLOW)
         return True
 
-    console, wanted = printer(sys.stdout, os.environ), _filter(arguments)
+    console, wanted, shown = printer(sys.stdout, os.environ), _filter(arguments), 0
     with read.reading(_file(arguments)) as connection:
         for entry, fields in read.follow(connection, wait, wanted):
+            shown += 1
             if arguments.json:
                 sys.stdout.write(entry.body.decode() + "\n")
             else:
                 emit(console, [entry_line(fields)])
+        if not shown:
+            print(f"sluice: of {read.head(connection).seq + 1} entries none is as asked for", file=sys.stderr)
     return int(Exit.YES)
 
 

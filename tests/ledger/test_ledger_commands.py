@@ -160,6 +160,14 @@ def test_a_result_that_cannot_be_written_is_not_a_no(ran: tuple[Path, str], word
     assert "Traceback" not in said and "ignored" not in said
 
 
+def test_that_nothing_is_as_asked_for_is_said(ran: tuple[Path, str]) -> None:
+    state, _ = ran
+    for words in (("--kind", "hold"), ("--hold", "abc"), ("--json", "--agent", "nobody")):
+        done = sluice(state, "ledger", "show", *words)
+        assert (done.returncode, done.stdout) == (0, "")
+        assert done.stderr == "sluice: of 5 entries none is as asked for\n"
+
+
 def test_a_gate_does_not_start_on_an_older_copy_until_the_loss_is_accepted(tmp_path: Path) -> None:
     state = tmp_path / "state"
     state.mkdir(mode=0o700)
