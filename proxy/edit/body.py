@@ -7,13 +7,12 @@ What is not certainly text of a known coding and character set is not edited; th
 from __future__ import annotations
 
 import unicodedata
-import zlib
 from dataclasses import dataclass
 from typing import Final
 
 from proxy.action import Request
 from proxy.decode import Unreadable
-from proxy.decode.body import media_type, undo
+from proxy.decode.body import CODED, code, media_type, undo
 from proxy.edit.layout import Style, gathered, problem, spread, style_of
 from proxy.errors import Exit, fail
 from proxy.redact import MARK, WINDOW
@@ -22,7 +21,6 @@ LIMIT: Final = WINDOW
 """Bytes of the longest body that is edited, content codings undone: all of it must be seen."""
 
 _CHARSETS: Final = {"utf-8": "utf-8", "utf8": "utf-8", "us-ascii": "ascii", "iso-8859-1": "latin-1"}
-_WINDOWS: Final = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 _BIDI: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufeff")
 _HIDDEN: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _BINARY: Final = ("application/grpc", "application/x-protobuf", "application/protobuf", "application/jose")
@@ -70,7 +68,7 @@ class Body:
             ) from None
         if len(plain) > LIMIT:
             raise fail(f"the body is over {LIMIT} bytes", "all of it must be seen", exit=Exit.NO)
-        return _coded(plain, self.coding)
+        return code(plain, self.coding) if self.coding else plain
 
 
 def check_json(text: str) -> None:
@@ -89,7 +87,7 @@ def open_body(request: Request) -> Body | str:
         return "a header holds its digest, which upstream would compare"
     codings = _named(request, b"content-encoding").lower()
     coding = "" if codings == "identity" else codings
-    if coding and coding not in _WINDOWS:
+    if coding and coding not in CODED:
         return f"it is coded as {coding[:40]}, which cannot be put back"
     try:
         kind, parameters = media_type(_named(request, b"content-type"))
@@ -141,13 +139,6 @@ def unwritable(text: str) -> str | None:
         if char in _BIDI or (unicodedata.category(char) in _HIDDEN and char not in "\n\t"):
             return f"U+{ord(char):04X}"
     return None
-
-
-def _coded(plain: bytes, coding: str) -> bytes:
-    if not coding:
-        return plain
-    engine = zlib.compressobj(wbits=_WINDOWS[coding])
-    return engine.compress(plain) + engine.flush()
 
 
 def _is_digest(name: bytes) -> bool:
