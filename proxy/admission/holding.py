@@ -33,7 +33,9 @@ MAX_ATTEMPTS: Final = 1_000
 
 CANNOT_WRITE: Final = "the ledger cannot be written"
 _TORN_DOWN: Final = "the connection was torn down"
-_WAIT: Final = re.compile(rb"wait=([0-9]{1,4})", re.IGNORECASE)
+_WAIT: Final = re.compile(rb"wait=([0-9]{1,4})")
+# What stands in quotes is a value: no preference, whatever it reads like.
+_QUOTED: Final = re.compile(rb'"(?:[^"\\]|\\.)*(?:"|$)')
 
 
 class Holding:
@@ -297,9 +299,9 @@ def denied_again(denial: Denial, verdict: Verdict, asked: bytes) -> Decision:
 
 def _prefers_async(request: Request) -> float | None:
     """How long an agent prefers to wait that asked for `respond-async` (RFC 7240, 4.1 and 4.3), else None."""
-    prefers = b",".join(request.header(b"prefer"))[:1_000]
-    words = [word.strip() for word in re.split(rb"[,;]", prefers)]
-    if b"respond-async" not in [word.lower() for word in words]:
+    prefers = _QUOTED.sub(b"", b",".join(request.header(b"prefer"))[:1_000])
+    words = [word.partition(b";")[0].strip().lower() for word in prefers.split(b",")]
+    if b"respond-async" not in words:
         return None
     said = [found for word in words if (found := _WAIT.fullmatch(word))]
     return float(said[0][1]) if said else 0.0

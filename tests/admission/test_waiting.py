@@ -200,13 +200,37 @@ async def test_a_client_that_cannot_wait_is_told_to_ask_again_and_spends_the_app
     assert [one["decision"] for one in await h.entries("decided")] == ["approved"]
 
 
+PREFERS = {
+    "respond-async": 202,
+    "Respond-Async": 202,
+    "return=minimal, respond-async, wait=0": 202,
+    "respond-async; foo=bar": 202,
+    "": 503,
+    "wait=1": 503,
+    "return=minimal": 503,
+    "respond-async=no": 503,
+    "x-respond-async": 503,
+    "handling=lenient; respond-async": 503,
+    'note="a, respond-async, b"': 503,
+    'note="a\\", respond-async, b"': 503,
+    'note="a, respond-async': 503,
+}
+
+
 async def test_202_is_for_those_alone_that_prefer_it(hall: Any) -> None:
     h = await hall(DEFERRED)
-    prefers = await attempt(h, request(prefer="respond-async"))
-    told = await prefers.ends()
-    assert (told.word, told.answer().status) == (Word.PENDING, 202)
-    other = await attempt(h, request(body=b"amount=9", prefer="return=minimal"))
-    assert (await other.ends()).answer().status == 503
+    asked = [request(body=b"amount=%d" % at, prefer=prefer) for at, prefer in enumerate(PREFERS)]
+    told = [await one.ends() for one in [await attempt(h, one) for one in asked]]
+    assert {one.word for one in told} == {Word.PENDING}
+    assert dict(zip(PREFERS, (one.answer().status for one in told), strict=True)) == PREFERS
+
+
+async def test_a_preference_defers_nothing_that_its_rule_does_not(hall: Any) -> None:
+    h = await hall()
+    waits = await attempt(h, request(prefer="respond-async, wait=0"))
+    hold = await h.pending()
+    assert (hold.state, waits.waiting.done()) == (State.PENDING, False)
+    await waits.leave()
 
 
 async def test_an_approval_that_is_not_spent_ends_as_that(hall: Any) -> None:
