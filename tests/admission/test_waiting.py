@@ -12,7 +12,7 @@ from proxy.admission.recall import Recall
 from proxy.decision import By, Decision, Happened, Outcome, Word
 from proxy.errors import SluiceError
 from proxy.hold import Reviewer, State
-from proxy.ledger import read
+from proxy.ledger import Draft, UnavailableError, read
 from proxy.ledger.past import recent
 from proxy.ledger.verify import verify
 
@@ -137,15 +137,75 @@ async def test_a_restart_forgets_neither_who_said_no_nor_what_was_sent(hall: Any
     await third.leave()
 
 
-async def test_a_denial_is_forgotten_in_time_and_nothing_else_is_remembered(hall: Any) -> None:
-    h = await hall(POLICY.replace("hold: {timeout: 5s}", "hold: {timeout: 1s, remember: 0}"))
+async def test_a_denial_is_forgotten_in_time(hall: Any) -> None:
+    h = await hall(POLICY.replace("hold: {timeout: 5s}", "hold: {remember: 1s}"))
     await deny_one(h)
+    assert (await (await attempt(h)).ends()).word is Word.DENIED
+    await asyncio.sleep(1.0)
     late = await attempt(h)
     await h.pending()
-    assert (await late.ends()).word is Word.EXPIRED
-    again = await attempt(h)
-    await h.pending()
-    await again.leave()
+    await late.leave()
+
+
+async def expires(h: Any, one: Attempt, hold: Any) -> Decision:
+    return await one.ends()
+
+
+async def leaves(h: Any, one: Attempt, hold: Any) -> Decision:
+    left = await one.leave()
+    assert h.admission.approvals.get(hold.id).state is State.ABANDONED
+    return left
+
+
+async def is_cut_off(h: Any, one: Attempt, hold: Any) -> Decision:
+    h.admission.approvals.cut(hold.id, "too many requests wait")
+    return await one.ends()
+
+
+async def is_not_written(h: Any, one: Attempt, hold: Any) -> Decision:
+    queue = h.ledger.queue
+
+    def full(draft: Draft, **how: bool) -> Any:
+        if draft.kind == "decided":
+            raise UnavailableError()
+        return queue(draft, **how)
+
+    h.ledger.queue = full
+    try:
+        with pytest.raises(SluiceError, match="could not be written down"):
+            await approve(h, hold)
+        return await one.ends()
+    finally:
+        h.ledger.queue = queue
+
+
+@pytest.mark.parametrize(
+    ("ends", "word"),
+    [
+        (expires, Word.EXPIRED),
+        (leaves, Word.ABANDONED),
+        (is_cut_off, Word.UNAVAILABLE),
+        (is_not_written, Word.UNAVAILABLE),
+    ],
+)
+async def test_what_nobody_denied_is_asked_anew_also_after_a_restart(
+    hall: Any, ends: Any, word: Word
+) -> None:
+    h = await hall(POLICY.replace("hold: {timeout: 5s}", "hold: {timeout: 1s, rejoin: 0, remember: 10m}"))
+    one = await attempt(h)
+    hold = await h.pending()
+    assert (await ends(h, one, hold)).word is word
+    second = await attempt(h)
+    again = await h.pending()
+    assert (again.id != hold.id, again.attempts, again.notices, again.state) == (True, 1, (), State.PENDING)
+    await second.leave()
+    await h.entries()
+    with read.reading(h.path) as connection:
+        h.admission.recall = Recall(time.time, recent(connection, time.time()))
+    third = await attempt(h)
+    assert (await h.pending()).id not in (hold.id, again.id)
+    await approve(h, await h.pending())
+    assert (await third.ends()).word is Word.APPROVED
 
 
 async def deny_one(h: Any) -> None:
@@ -178,6 +238,22 @@ async def test_two_same_requests_at_once_are_two_holds_and_one_approval_is_one_r
     assert (await both[0].ends()).word is Word.APPROVED
     assert not both[1].waiting.done()
     await both[1].leave()
+
+
+@pytest.mark.parametrize("stranger", ["uid:other", None])
+async def test_nobody_else_spends_what_was_approved(hall: Any, stranger: str | None) -> None:
+    h = await hall(DEFERRED)
+    await (await attempt(h)).leave()
+    hold = await h.pending()
+    assert (await approve(h, hold)).state is State.SPENDABLE
+    other = await attempt(h, replace(request(), agent=stranger))
+    assert [one.id for one in h.admission.approvals.pending] == [(await h.pending()).id] != [hold.id]
+    assert not other.waiting.done() and h.admission.approvals.get(hold.id).state is State.SPENDABLE
+    changed = await attempt(h, request(body=b"amount=5&more=1"))
+    assert len(h.admission.approvals.pending) == 2 and not changed.waiting.done()
+    assert (await (await attempt(h)).ends()).hold == hold.id
+    await other.leave()
+    await changed.leave()
 
 
 async def test_a_client_that_cannot_wait_is_told_to_ask_again_and_spends_the_approval_once(hall: Any) -> None:
