@@ -25,6 +25,8 @@ ENTRIES: Final = 4_096
 SECONDS: Final = 0.1
 PAYLOAD: Final = 1024 * 1024
 GROUP: Final = 512
+BACK: Final = 60 * 1_000_000
+"""Microseconds that the clock may be behind the newest entry: beyond, it was set back."""
 
 
 @dataclass(slots=True)
@@ -46,8 +48,10 @@ class Queue:
     """
     Entries that wait, each with its time.
 
-    `time` is that of the newest one in microseconds, which never goes back. `clock` gives Unix time
-    in seconds, `ticks` seconds that never go back.
+    `time` is that of the newest one in microseconds. It goes back only where a `clock` entry says
+    so: a clock that was once wrong would keep every later entry at its time, and what was signed
+    by the right one would seem of another day. `clock` gives Unix time in seconds, `ticks` seconds
+    that never go back.
     """
 
     def __init__(self, time: int, clock: Callable[[], float], ticks: Callable[[], float]) -> None:
@@ -67,8 +71,18 @@ class Queue:
             raise chain.UnfitError(
                 "too_long", f"a payload of {len(draft.payload)} bytes: at most {PAYLOAD} are kept"
             )
+        if (back := self.set_back()) is not None:
+            self._waiting.append(Waiting(Line(back, self.now()), self._ticks(), None))
         self._waiting.append(Waiting(Line(draft, self.now()), self._ticks(), ticket))
         self._wake.set()
+
+    def set_back(self, least: int = BACK) -> Draft | None:
+        """The entry from which on time goes on as the clock says, where it was set back by so much."""
+        now = int(self._clock() * 1_000_000)
+        if now >= self.time - least:
+            return None
+        before, self.time = self.time, now
+        return Draft("clock", {"before": chain.stamp(before)})
 
     def now(self) -> str:
         """The time of an entry that is made now."""

@@ -33,9 +33,9 @@ REASON: Final = 2_000
 """Characters of the reason for an erasure that are kept."""
 _OPEN: Final = 1_000
 """How many orders are remembered until they are carried out; one that came to nothing never is."""
-_EARLY: Final = 86_400 * 1_000_000
-"""A statement is no older than this (microseconds): the gate asks for less (`statement.FRESH`), by a
-clock that may have been set back since, which its entries do not show."""
+_EARLY: Final = 3_600 * 1_000_000
+"""A statement is no older than this (microseconds). The gate asks for less (`statement.FRESH`), before
+its entry waits for the disk, and by a clock that may be a little behind the entries."""
 
 
 @dataclass(frozen=True, slots=True)

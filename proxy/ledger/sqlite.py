@@ -181,19 +181,15 @@ class SqliteLedger:
 
     async def _begin(self, ready: Ready, started: Fields) -> None:
         """The first transaction: what the run before left, and that this one has started."""
-        now, drafts = int(self._clock() * 1_000_000), list(ready.settlement)
-        if now < self._queue.time:
-            # Time goes backwards at this one entry, and only between two runs: else a clock
-            # that was once wrong would keep every later entry at its time.
-            drafts.insert(0, Draft("clock", {"before": chain.stamp(self._queue.time)}))
-            self._queue.time = now
+        back = self._queue.set_back(0)
+        drafts = [*([] if back is None else [back]), *ready.settlement]
         found = ready.recovered
         uncounted = {"uncounted": found.uncounted} if found.uncounted else {}
         drafts.append(Draft("started", {**started, "clean": found.clean, **uncounted}))
         try:
             await self._connect()
             for at in range(0, len(drafts), GROUP):
-                time = chain.stamp(max(self._queue.time, now))
+                time = self._queue.now()
                 await self._write([Line(draft, time) for draft in drafts[at : at + GROUP]])
         except (sqlite3.Error, OSError) as error:
             await self._disconnect()

@@ -223,14 +223,33 @@ async def test_an_event_loop_that_is_late_is_no_slow_disk(path: Path) -> None:
     await ledger.close()
 
 
-async def test_time_never_goes_backwards_within_a_run(path: Path) -> None:
+async def test_time_does_not_go_backwards_with_a_clock_that_is_put_right(path: Path) -> None:
     clock = Clock()
     ledger, _ = await SqliteLedger.open(path, clock=clock)
     await ledger.queue(decided("a"))
-    clock.now -= 3_600
+    clock.now -= 59
     await ledger.queue(decided("b"))
     await ledger.close()
+    assert checked(path).ok and "clock" not in kinds(path)
+    times = [str(entry["time"]) for entry in said(path)]
+    assert times == sorted(times)
+
+
+async def test_a_clock_that_was_set_back_in_a_run_is_written_down_and_followed(path: Path) -> None:
+    """Else every later entry would stay at a time that was wrong, and no signed answer would fit it."""
+    clock = Clock()
+    ledger, _ = await SqliteLedger.open(path, clock=clock)
+    await ledger.queue(decided("a"))
+    clock.now -= 40 * 86_400
+    await asyncio.gather(*(ledger.queue(decided(f"b{number}")) for number in range(3)))
+    clock.now += 1
+    await ledger.queue(decided("c"))
+    await ledger.close()
     assert checked(path).ok
+    assert kinds(path).count("clock") == 1
+    (back,) = [entry for entry in said(path) if entry["kind"] == "clock"]
+    last = said(path)[-1]
+    assert str(back["before"]) > str(last["time"]) > str(back["time"])
 
 
 async def test_a_clock_that_was_set_back_between_two_runs_is_written_down(path: Path) -> None:
