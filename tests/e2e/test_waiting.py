@@ -44,6 +44,11 @@ rules:
     match: {{host: {HOST}, path: /later/**}}
     then: hold
     hold: {{wait: 1s, timeout: 60s}}
+  - name: soon-over
+    why: Silence refuses.
+    match: {{host: {HOST}, path: /soon/**}}
+    then: hold
+    hold: {{timeout: 2s}}
   - name: not-by-its-owner
     why: Whoever runs the agent does not approve it.
     match: {{host: {HOST}, path: /owners/**}}
@@ -176,6 +181,13 @@ def test_a_reviewer_takes_more_time(gate: Gate, mark: str, started: Started) -> 
     gate.answer(hold, False)
     assert waiting.result(PATIENCE).status_code == 403
     assert [one["by"] for one in gate.entries(kind="extended", hold=hold.id)]
+
+
+def test_at_half_time_a_gate_without_a_console_says_that_nobody_has_answered(gate: Gate, mark: str) -> None:
+    answer = send(gate, f"soon/{mark}")
+    assert (answer.status_code, answer.json()["decision"]) == (403, "expired")
+    said = f"hold {answer.json()['hold'][:6]} waits, and half of its time has gone: sluice review"
+    assert until(lambda: said in gate.talk)
 
 
 def test_a_gate_that_is_killed_forgets_no_denial_and_no_hold_stays_open(

@@ -139,16 +139,34 @@ async def test_what_is_watched_in_a_window_proceeds_unless_it_is_stopped() -> No
 
 async def test_more_time_moves_the_deadline_and_people_are_reminded_at_half_of_it() -> None:
     approvals = Approvals(time.time)
+    began = time.monotonic()
+    heard: list[tuple[str, str, float]] = []
+    approvals.watch(lambda what, hold: heard.append((hold.id, what, time.monotonic() - began)))
+    opened(approvals, "plain", timeout=0.8)
+    more = opened(approvals, "more", timeout=0.8)
+    assert approvals.extend(more.id, 0.8).deadline == more.deadline + 0.8
+    for id in ("plain", "more"):
+        assert (await asyncio.wait_for(approvals.settled(id), 5)).state is State.EXPIRED
+    for id, half in (("plain", 0.4), ("more", 0.8)):
+        at = {what: seconds for one, what, seconds in heard if one == id}
+        assert [what for one, what, _ in heard if one == id and what != "reviewed"] == [
+            "opened", "reminder", "settled",
+        ]  # fmt: skip
+        assert half <= at["reminder"] < half + 0.3 < 2 * half <= at["settled"]
+    with pytest.raises(GoneError):
+        approvals.extend(more.id, 1)
+
+
+async def test_nobody_is_reminded_of_what_somebody_has_answered() -> None:
+    approvals = Approvals(time.time)
     heard: list[str] = []
     approvals.watch(lambda what, hold: heard.append(what))
-    hold = opened(approvals, timeout=0.1)
-    assert approvals.extend(hold.id, 0.2).deadline == hold.deadline + 0.2
-    started = time.monotonic()
-    assert (await asyncio.wait_for(approvals.settled(hold.id), 2)).state is State.EXPIRED
-    assert time.monotonic() - started > 0.25
-    assert heard == ["opened", "reviewed", "reminder", "settled"]
-    with pytest.raises(GoneError):
-        approvals.extend(hold.id, 1)
+    opened(approvals, "a", timeout=0.2)
+    approvals.review("a", yes(ADA))
+    opened(approvals, "b", timeout=0.2)
+    approvals.leave("b", "gone")
+    await asyncio.wait_for(approvals.settled("b"), 5)
+    assert "reminder" not in heard
 
 
 async def test_what_is_kept_of_holds_that_nobody_waits_for_is_bounded() -> None:
