@@ -42,6 +42,7 @@ class Kit:
     notes: Path
     vkey: Key
     backup: Path
+    first: Seal
     anchored: Seal
 
     @property
@@ -71,7 +72,8 @@ async def _make(folder: Path) -> Kit:
     for draft in drafts[:38]:
         await ledger.queue(draft)
     assert ledger.seal.tree.size == AT
-    witness.send([ledger.seal])
+    first = ledger.seal
+    witness.send([first])
     await ledger.close()
     backup = folder / "backup.db"
     shutil.copy(path, backup)
@@ -83,7 +85,7 @@ async def _make(folder: Path) -> Kit:
     for number in range(5):
         await ledger.queue(decided(f"last-{number}"))
     await ledger.close()
-    return Kit(path, witness.path, Key.parse(ledger.vkey), backup, anchored)
+    return Kit(path, witness.path, Key.parse(ledger.vkey), backup, first, anchored)
 
 
 @pytest.fixture
@@ -91,7 +93,7 @@ def kit(whole: Kit, tmp_path: Path) -> Kit:
     tmp_path.chmod(0o700)
     for file in ("ledger.db", "ledger.key"):
         shutil.copy(whole.path.with_name(file), tmp_path / file)
-    return Kit(tmp_path / "ledger.db", whole.notes, whole.vkey, whole.backup, whole.anchored)
+    return Kit(tmp_path / "ledger.db", whole.notes, whole.vkey, whole.backup, whole.first, whole.anchored)
 
 
 type Attack = Callable[[Kit], None]

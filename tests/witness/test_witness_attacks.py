@@ -45,7 +45,8 @@ def syslog(kit: Kit, folder: Path) -> Iterator[str]:
         collector.bind(("127.0.0.1", 0))
         collector.settimeout(5)
         yield f"syslog:127.0.0.1:{collector.getsockname()[1]}"
-        (folder / "kept").write_bytes(b"Jul 25 17:20:00 host " + collector.recv(65_536))
+        heard = [collector.recv(65_536) for _ in (kit.first, kit.anchored)]
+        (folder / "kept").write_bytes(b"\n".join(b"Jul 25 17:20:00 host " + line for line in heard))
 
 
 @contextmanager
@@ -66,11 +67,12 @@ def c2sp(kit: Kit, folder: Path) -> Iterator[str]:
 
 KINDS = [file, git, command, syslog, http, c2sp]
 ATTACKS = {
-    "cut, and sign with the stolen key": "anchor_cut",
-    "edit, chain anew and sign with the stolen key": "anchor_root",
-    "an older copy put back": "anchor_cut",
-    "a fork that goes on honestly": "anchor_root",
+    "cut, and sign with the stolen key": ("anchor_cut", "entries 50 to 61 are cut off"),
+    "edit, chain anew and sign with the stolen key": ("anchor_root", "entries 0 to 39 are not those"),
+    "an older copy put back": ("anchor_cut", "entries 41 to 61 are cut off"),
+    "a fork that goes on honestly": ("anchor_root", "entries 40 to 61 are not those"),
 }
+"""What is found, and the entries that it says are affected: no more than the two heads leave open."""
 
 
 @pytest.mark.parametrize("keeper", KINDS, ids=lambda keeper: keeper.__name__)
@@ -78,16 +80,19 @@ def test_each_kind_shows_each_attack_that_nothing_else_does(kit: Kit, tmp_path: 
     folder = tmp_path / "elsewhere"
     folder.mkdir()
     with keeper(kit, folder) as line:
-        witness(line, Nearby(kit.path, folder)).send([kit.anchored])
+        for head in (kit.first, kit.anchored):
+            witness(line, Nearby(kit.path, folder)).send([head])
     honest = verified(kit.path, NOW + 3600, keys=[kit.vkey], against=[place(str(folder / "kept"))])
     assert (honest.level, honest.findings) == ("anchored", ())
     before, key = kit.path.read_bytes(), kit.path.with_name("ledger.key").read_bytes()
-    for name, code in ATTACKS.items():
+    assert (kit.first.tree.size, kit.anchored.tree.size) == (40, 62)
+    for name, (code, affected) in ATTACKS.items():
         attack, *_ = LEVELS[name]
         attack(kit)
         report = verified(kit.path, NOW + 3600, keys=[kit.vkey], against=[place(str(folder / "kept"))])
-        assert code in codes(report), name
-        assert any(finding.seq is not None for finding in report.findings), "it says which entries"
+        assert codes(report) == {code}, name
+        [finding] = report.findings
+        assert affected in finding.what and finding.seq == int(affected.split()[1]), name
         assert kit.report("signed").ok, "and without the witness nothing is seen"
         for suffix in ("-wal", "-shm"):
             kit.path.with_name(kit.path.name + suffix).unlink(missing_ok=True)
