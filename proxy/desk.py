@@ -15,6 +15,7 @@ from typing import Final
 
 from proxy import granted, records
 from proxy.admission import Admission, editing
+from proxy.admission.writing import on_disk
 from proxy.enrolment import Enrolment
 from proxy.errors import Exit, fail
 from proxy.hold import Hold, Reviewer, State
@@ -211,9 +212,11 @@ class LocalDesk(Desk):
             case Verb.STATUS:
                 return self._board.status()
             case Verb.PAUSE:
-                self._board.admission.pause(call.agent, self._reviewer.name)
+                ticket = self._board.admission.pause(call.agent, self._reviewer.name)
+                await on_disk(ticket, "everything is refused, but not over a restart")
             case Verb.RESUME:
-                self._board.admission.resume(call.agent, self._reviewer.name)
+                ticket = self._board.admission.resume(call.agent, self._reviewer.name)
+                await on_disk(ticket, "the pause is over until a restart")
             case Verb.ACCEPT:
                 self._accept(call.policy)
             case Verb.ERASE:

@@ -204,9 +204,9 @@ class Admission(Writing):
         self.ledger.note(records.extended(hold, reviewer.name))
         return hold
 
-    def pause(self, agent: str | None, by: str) -> None:
+    def pause(self, agent: str | None, by: str) -> asyncio.Future[int]:
         """
-        Refuse everything (of one agent) from now on, also what waits.
+        Refuse everything (of one agent) from now on, also what waits, and over restarts once it is on disk.
 
         Raises SluiceError (exit 1) for a name that no agent has: it would pause nobody.
         """
@@ -217,15 +217,15 @@ class Admission(Writing):
         for hold in self.approvals.open_holds:
             if self.is_paused(hold.action.request.agent):
                 self.approvals.refuse(hold.id, "everything is paused")
-        self.ledger.note(records.paused(agent, True, by))
+        return self._ordered(records.paused(agent, True, by))
 
-    def resume(self, agent: str | None, by: str) -> None:
+    def resume(self, agent: str | None, by: str) -> asyncio.Future[int]:
         """End a pause; without an agent every pause."""
         if agent is None:
             self.paused.clear()
         else:
             self.paused.discard(agent)
-        self.ledger.note(records.paused(agent, False, by))
+        return self._ordered(records.paused(agent, False, by))
 
     def is_paused(self, agent: str | None) -> bool:
         """Whether this agent's requests are refused for now."""

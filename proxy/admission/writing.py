@@ -20,7 +20,7 @@ from proxy.admission.holding import CANNOT_WRITE, decision_of, unwritten
 from proxy.admission.recall import Recall
 from proxy.approvals import Approvals
 from proxy.decision import Decision, Outcome, Word
-from proxy.errors import SluiceError
+from proxy.errors import Exit, SluiceError, fail
 from proxy.hold import Hold, State
 from proxy.ledger import Draft, Fields, Ledger, UnavailableError
 
@@ -79,6 +79,24 @@ class Writing:
         id = hold.id  # and not the hold: it carries all that was parsed
         ticket.add_done_callback(lambda done: self._written(id, done))
         return ticket
+
+    def _ordered(self, draft: Draft) -> asyncio.Future[int]:
+        """
+        Write down what has taken effect already, for whoever waits until it holds over a restart.
+
+        Where the disk fails it is written once it can be; the future raises UnavailableError.
+        """
+        try:
+            ticket = self.ledger.queue(draft, patient=True)
+        except UnavailableError as error:
+            ticket = asyncio.get_running_loop().create_future()
+            ticket.set_exception(error)
+        ticket.add_done_callback(lambda done: self._note_again(draft, done))
+        return ticket
+
+    def _note_again(self, draft: Draft, done: asyncio.Future[int]) -> None:
+        if not done.cancelled() and done.exception() is not None:
+            self.ledger.note(draft)
 
     def _on_hold(self, what: str, hold: Hold) -> None:
         """Write down what happens to a hold on which nobody waits who would."""
@@ -206,3 +224,12 @@ def _look_at(ticket: asyncio.Future[int] | asyncio.Future[Word]) -> None:
     """Take note of a failure that nobody waits for: the ledger has said so itself."""
     if not ticket.cancelled():
         ticket.exception()
+
+
+async def on_disk(ticket: asyncio.Future[int], otherwise: str) -> None:
+    """Wait until what has taken effect is on disk; SluiceError (exit 1), which says what is `otherwise`."""
+    try:
+        await ticket
+    except UnavailableError:
+        why = "the ledger cannot be written"
+        raise fail(otherwise, why, "see the console of sluice up", exit=Exit.NO) from None

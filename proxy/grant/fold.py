@@ -212,7 +212,11 @@ class Grants:
 
     def find(self, prefix: str, now: float) -> Grant:
         """A grant by a unique prefix of its id, or of the id of its hold; SluiceError with exit 1."""
-        found = [one for one in self.standing(now) if one.id.startswith(prefix)] if prefix else []
+        found = [
+            one
+            for one in self.standing(now)
+            if prefix and (one.id.startswith(prefix) or one.hold.startswith(prefix))
+        ]
         if len(found) == 1:
             return found[0]
         if found:

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import sqlite3
 import time
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
@@ -10,9 +12,10 @@ import pytest
 
 from proxy.admission import hearing as room
 from proxy.decision import By, Happened, Outcome, Word
-from proxy.errors import SluiceError
+from proxy.desk import Board, LocalDesk
+from proxy.errors import Exit, SluiceError
 from proxy.hold import Reviewer
-from proxy.ledger import UnavailableError
+from proxy.ledger import UnavailableError, read
 from proxy.ledger.verify import verify
 
 from .conftest import POLICY, policy, request
@@ -304,6 +307,33 @@ async def test_paused_refuses_everything_also_what_waits(hall: Any) -> None:
     h.admission.resume("uid:me", "ada")
     assert (await decide(h, method="GET", target="/", body=b"")).word is Word.ALLOWED
     assert len(await h.entries("paused")) == 2
+
+
+async def test_a_pause_is_told_once_it_is_on_disk(hall: Any) -> None:
+    h = await hall()
+    desk = LocalDesk(Board(h.admission, proxy="http://127.0.0.1:1"), Reviewer("uid:1", "ada"))
+    await desk.pause()
+    with read.reading(h.path) as connection:  # whatever becomes of the gate now
+        assert [fields["kind"] for _, fields in read.entries(connection)][-1] == "paused"
+    await desk.resume()
+    with read.reading(h.path) as connection:
+        assert [fields["kind"] for _, fields in read.entries(connection)][-1] == "resumed"
+
+
+async def test_a_pause_that_cannot_be_written_holds_until_a_restart_and_says_so(hall: Any) -> None:
+    h = await hall()
+    desk = LocalDesk(Board(h.admission, proxy="http://127.0.0.1:1"), Reviewer("uid:1", "ada"))
+    with closing(sqlite3.connect(h.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(SluiceError, match="not over a restart") as refused:
+            await desk.pause()
+        assert refused.value.exit is Exit.NO
+        assert (await decide(h, method="GET", target="/", body=b"")).word is Word.REFUSED
+        other.execute("ROLLBACK")
+    async with asyncio.timeout(10):
+        while not h.ledger.takes:
+            await asyncio.sleep(0.01)
+    assert len(await h.entries("paused")) == 1  # it is written once that is possible
 
 
 async def test_shadow_lets_everything_flow_and_records_what_would_have_been(hall: Any) -> None:

@@ -165,9 +165,11 @@ def test_limits_beyond_a_day_or_a_thousand_uses_are_refused(seconds, uses):
         Limits(seconds, uses)
 
 
-def test_a_grant_is_found_by_a_unique_prefix():
-    grants = standing(granted(REFUND, id="abc"), granted(REFUND, id="abd"))
-    assert grants.find("abc", THEN).id == "abc"
+def test_a_grant_is_found_by_a_unique_prefix_of_its_own_id_or_its_holds():
+    one = replace(granted(REFUND, id="abc"), hold="f00d1")
+    grants = standing(one, replace(granted(REFUND, id="abd"), hold="beef2"))
+    assert grants.find("abc", THEN).id == grants.find("f00", THEN).id == "abc"
+    assert grants.find("beef2", THEN).id == "abd"
     for wrong in ("ab", "x", ""):
         with pytest.raises(SluiceError):
             grants.find(wrong, THEN)
