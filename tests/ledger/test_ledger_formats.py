@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import re
+import tracemalloc
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ledgers import Clock, completed, decided, fill, held, reviewed, said
+from ledgers import NOW, Clock, completed, decided, fill, held, reviewed, said
 
 from proxy.chain import Entry, canonical, digest
 from proxy.ledger import Draft
-from proxy.ledger.export import export
+from proxy.ledger.export import FORMATS, export
 from proxy.ledger.page import Asked, row
 from proxy.ledger.read import Filter
 from proxy.ledger.sqlite import SqliteLedger
@@ -274,3 +276,48 @@ async def test_a_long_export_tells_how_far_it_is_and_streams(tmp_path: Path) -> 
         assert told[-1] == (count, count)
         assert [one for one, _ in told] == sorted(one for one, _ in told)
         assert out.longest < 1_500_000
+
+
+class Counting(io.RawIOBase):
+    """Takes everything, keeps nothing, and knows how much it was."""
+
+    taken = 0
+
+    def write(self, data: bytes) -> int:  # type: ignore[override]
+        self.taken += len(data)
+        return len(data)
+
+
+@pytest.fixture(scope="module")
+def grows(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Ledgers of 5,000 and of 10,000 entries: more than are read at once, in as many runs as it takes."""
+    paths = []
+    for runs in (2, 4):
+        folder = tmp_path_factory.mktemp("grows")
+        folder.chmod(0o700)
+        for run in range(runs):
+            asyncio.run(fill(folder / "ledger.db", 1_000, clock=Clock(NOW + 60 * run)))
+        paths.append(folder / "ledger.db")
+    return paths[0], paths[1]
+
+
+@pytest.mark.parametrize(
+    ("format", "wanted"), [*((format, Filter()) for format in FORMATS), ("jsonl", Filter(decision="denied"))]
+)
+def test_the_memory_of_an_export_does_not_grow_with_the_ledger(
+    grows: tuple[Path, Path], format: str, wanted: Filter
+) -> None:
+    export(grows[0], io.BytesIO(), format, Filter(until="2020"))  # what is loaded once is not counted
+    took, wrote = [], []
+    for path in grows:
+        out = Counting()
+        tracemalloc.start()
+        try:
+            export(path, out, format, wanted)  # type: ignore[arg-type]
+            took.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+        wrote.append(out.taken)
+    assert took[1] - took[0] < 200_000
+    if wanted == Filter():
+        assert wrote[1] - wrote[0] > 1_000_000, "the test has something to find"
