@@ -50,6 +50,11 @@ class Payloads:
         self._cipher = cipher
         self._going = False
 
+    @property
+    def last_gone(self) -> int:
+        """The last entry that speaks of what is not there, -1 where none does."""
+        return self.gone[-1][1] if self.gone else -1
+
     def check(self, seq: int, fields: Fields, salt: object, data: object) -> None:
         """Whether what is kept beside an entry is what it commits to."""
         if salt is None or (data is None and "payload" in fields):

@@ -35,6 +35,11 @@ __all__ = ["Report", "verify"]
 
 _DAY: Final = 86_400_000_000
 _MAGIC: Final = b"SQLite format 3\0"
+_ROUNDS: Final = 10
+"""How often a ledger is read on from which a proxy erases meanwhile."""
+
+type _Kept = tuple[object, object] | None
+"""The signed head as it is kept, where there is one."""
 
 
 @dataclass(slots=True)
@@ -175,11 +180,7 @@ def _ledger(path: Path, check: Check, links: Links) -> Report:
             check.live = source.live
             _database(path, connection, findings, whole=not check.live)
             check.meet(_named(connection, findings))
-            # In one moment: a proxy that writes meanwhile moves both.
-            connection.execute("BEGIN")
-            end, sealed = head(connection), _kept(connection)
-            connection.execute("COMMIT")
-            _walk(connection, source, end, check, links)
+            sealed = _walk(connection, source, check, links)
             check.settle()
             _sealed(sealed, check, links)
     except (*BROKEN, TypeError, OverflowError) as error:
@@ -191,21 +192,30 @@ def _ledger(path: Path, check: Check, links: Links) -> Report:
     return check.report("ledger", links)
 
 
-def _walk(connection: sqlite3.Connection, source: Source, end: Head, check: Check, links: Links) -> None:
-    """All entries, and meanwhile the pages that they lie in."""
+def _moment(connection: sqlite3.Connection) -> tuple[Head, _Kept]:
+    """The last entry and the signed head, in one moment: a proxy that writes meanwhile moves both."""
+    connection.execute("BEGIN")
+    end, sealed = head(connection), _kept(connection)
+    connection.execute("COMMIT")
+    return end, sealed
+
+
+def _walk(connection: sqlite3.Connection, source: Source, check: Check, links: Links) -> _Kept:
+    """All entries, and meanwhile the pages that they lie in; the head that was signed over them."""
     found = Findings()
     with ThreadPoolExecutor(1) as apart:
         looked = apart.submit(_pages, source, found)
         try:
-            _entries(connection, source, end, check, links)
+            return _entries(connection, source, check, links)
         finally:
             looked.result()
             for finding in found.kept:
                 check.findings.add(*finding)
 
 
-def _entries(connection: sqlite3.Connection, source: Source, end: Head, check: Check, links: Links) -> None:
+def _entries(connection: sqlite3.Connection, source: Source, check: Check, links: Links) -> _Kept:
     cipher = check.cipher = cipher_in(connection, check.payloads_key)
+    end, sealed = _moment(connection)
 
     def begun() -> Walk:
         whole = check.roots, check.latest, check.progress, check.reviews, check.line
@@ -218,8 +228,27 @@ def _entries(connection: sqlite3.Connection, source: Source, end: Head, check: C
         with check.cores.readers(source, check.payloads_key) as read_all:
             walk = begun()  # which reads already, while the processes start
             walk.spans(read_all, check.cores.run)
+    if source.live:
+        sealed = _go_on(connection, walk, sealed)
     walk.settle()
     check.pruned, check.payloads = walk.pruned, walk.payloads
+    return sealed
+
+
+def _go_on(connection: sqlite3.Connection, walk: Walk, sealed: _Kept) -> _Kept:
+    """
+    Read what a proxy has written meanwhile, where something is gone that it may have erased meanwhile.
+
+    The entry that says so was written with the erasure, so it is there by now.
+    """
+    gone = -1
+    for _ in range(_ROUNDS):
+        if walk.payloads.last_gone == gone:
+            break
+        gone = walk.payloads.last_gone
+        end, sealed = _moment(connection)
+        walk.go_on(end)
+    return sealed
 
 
 def _pages(source: Source, findings: Findings) -> None:
@@ -251,12 +280,12 @@ def _named(connection: sqlite3.Connection, findings: Findings) -> Key | None:
     return None
 
 
-def _kept(connection: sqlite3.Connection) -> tuple[object, object] | None:
+def _kept(connection: sqlite3.Connection) -> _Kept:
     there = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'head'"
     return kept(connection) if connection.execute(there).fetchone()[0] else None
 
 
-def _sealed(row: tuple[object, object] | None, check: Check, links: Links) -> None:
+def _sealed(row: _Kept, check: Check, links: Links) -> None:
     """The signed head must be there where a key is named, hold, and be the one of these entries."""
     findings, key = check.findings, check.key
     if key is None:

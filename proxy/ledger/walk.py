@@ -106,6 +106,11 @@ class Walk:
                     self.entries(task.end - 1)
                     return
 
+    def go_on(self, end: Head) -> None:
+        """Read on, entry by entry, up to an end that lies further on."""
+        before, self._end = self._end, max(self._end, end.seq)
+        self.entries(before)
+
     def settle(self) -> None:
         """At the end: what lies beside the entries, as they tell of it together."""
         self.payloads.settle(self._connection, self._erased)

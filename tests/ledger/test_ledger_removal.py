@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from ledgers import (
     fill,
     put_back,
     said,
+    story,
     tamper,
     until,
     verified,
@@ -30,6 +32,8 @@ from proxy.ledger.removal import erasures
 from proxy.ledger.retention import erase, expire, prune
 from proxy.ledger.seal import KEY
 from proxy.ledger.sqlite import SqliteLedger
+from proxy.ledger.verify import verify
+from proxy.ledger.workers import Cores
 from proxy.note import Key
 
 CANARY = b"the secret of a customer, 4f1c9a"
@@ -185,6 +189,33 @@ async def test_payloads_expire_while_the_gate_runs_and_a_reader_is_not_in_the_wa
     assert (checked.findings, checked.level) == ((), "signed")
     with tamper(path) as connection:
         assert connection.execute("SELECT seq FROM payload").fetchall() == [(7,)]
+
+
+@pytest.mark.parametrize("cores", [None, Cores(2, run=256, least=0)])
+async def test_what_a_gate_erases_while_it_is_verified_is_not_missing(
+    path: Path, cores: Cores | None
+) -> None:
+    ledger, _ = await SqliteLedger.open(path, clock=Clock())
+    await asyncio.gather(*(ledger.queue(draft) for draft in story(600)))
+    loop, since = asyncio.get_running_loop(), ledger.head[0]
+
+    async def erased() -> None:
+        await ledger.queue(Draft("erased", {"before": 1_500, "reason": "x", "by": "retention"}))
+
+    def erase_once(*_: int) -> None:
+        if ledger.head[0] == since:
+            asyncio.run_coroutine_threadsafe(erased(), loop).result(10)
+
+    report = await asyncio.to_thread(verify, path, NOW + 3600, cores=cores, progress=erase_once)
+
+    assert (report.findings, report.live, report.sealed) == ((), True, True)
+    assert report.entries == ledger.head[0] + 1, "the erasure was read, too"
+    connection = tamper(path)
+    connection.execute("DELETE FROM payload WHERE seq = (SELECT max(seq) FROM payload)")
+    put_back(connection)
+    report = await asyncio.to_thread(verify, path, NOW + 3600, cores=cores)
+    assert [finding.code for finding in report.findings] == ["payload_missing"]
+    await ledger.close()
 
 
 async def test_many_erasures_are_several_entries() -> None:
