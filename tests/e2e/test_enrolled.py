@@ -250,6 +250,45 @@ def test_a_key_is_rotated_and_the_old_one_counts_no_more(gate: Gate) -> None:
     assert "the last key" in said
 
 
+def test_the_console_asks_for_the_passphrase_once_however_much_it_decides(
+    gate: Gate, started: Started, mark: str
+) -> None:
+    child = _spawned(gate, "review")
+    child.expect(PROMPT)
+    child.sendline(PASSPHRASE)
+    asked = []
+    for number in range(3):
+        url = f"https://{HOST}/orders/{mark}-{number}"
+        asked.append(started(with_requests, gate, "POST", url, b'{"amount": 500}'))
+        gate.held(f"{mark}-{number}")
+    give_up = time.monotonic() + PATIENCE
+    said = ""
+    while not all(one.done() for one in asked):  # a key that comes too soon decides nothing
+        assert time.monotonic() < give_up
+        child.send("aj")
+        with suppress(pexpect.TIMEOUT):
+            child.expect("approved", timeout=1)
+            said += child.before
+    assert [one.result().status for one in asked] == [200] * 3
+    child.send("q")
+    child.expect(pexpect.EOF)
+    assert "passphrase" not in said + child.before
+    child.close()
+    reviews = [one for one in gate.entries(kind="reviewed") if mark in gate.whole(one["hold"]).url]
+    assert len({one["statement"] for one in reviews}) == 3
+
+
+def test_nobody_is_enrolled_first_while_an_agent_is_connected_that_asks_nothing(
+    tmp_path: Path, upstream: Upstream, upstream_ca: str
+) -> None:
+    with up(tmp_path, f"--policy={policy(tmp_path, RULES)}", *upstream.flags, upstream_ca) as gate:
+        with socket.create_connection(("127.0.0.1", gate.port), PATIENCE):
+            said = typed(gate, "reviewer", "add", "eve", "--new", passphrases=2, status=1)
+            assert "an agent is connected" in said
+        assert not gate.entries(kind="enrolled") and gate.sluice("reviewer", "list", "--json").lines == []
+        assert "'ada' is enrolled" in typed(gate, "reviewer", "add", "ada", "--new", passphrases=2)
+
+
 def test_nobody_is_enrolled_first_while_an_agent_waits(
     tmp_path: Path, upstream: Upstream, upstream_ca: str, started: Started, mark: str
 ) -> None:
