@@ -23,10 +23,11 @@ from ledgers import (
     verified,
 )
 
-from proxy.chain import digest
+from proxy.chain import Findings, digest
 from proxy.errors import Exit, SluiceError
 from proxy.ledger import Draft
 from proxy.ledger.export import export_to
+from proxy.ledger.payload import Payloads
 from proxy.ledger.read import Filter
 from proxy.ledger.removal import erasures
 from proxy.ledger.retention import erase, expire, prune
@@ -189,6 +190,46 @@ async def test_payloads_expire_while_the_gate_runs_and_a_reader_is_not_in_the_wa
     assert (checked.findings, checked.level) == ((), "signed")
     with tamper(path) as connection:
         assert connection.execute("SELECT seq FROM payload").fetchall() == [(7,)]
+
+
+async def test_an_erasure_reaches_up_to_the_entry_that_it_names_and_no_further(path: Path) -> None:
+    """Of three holds at entries 2, 5 and 8 it erases the first two; whoever removes the third is found."""
+    ledger, _ = await SqliteLedger.open(path, clock=Clock())
+    for hold in ("one", "two", "three"):
+        for draft in (held(hold), decided(hold, "approved", hold=hold, by="reviewer"), completed(hold)):
+            await ledger.queue(draft)
+    await ledger.queue(Draft("erased", {"before": 8, "reason": "x", "by": "retention"}))
+    await ledger.close()
+    assert report(path).ok
+    connection = tamper(path)
+    connection.execute("DELETE FROM payload WHERE seq = 8")
+    put_back(connection)
+    found = [(finding.seq, finding.code) for finding in report(path).findings]
+    assert found == [(8, "payload_missing")]
+
+
+async def test_what_is_listed_where_another_erasure_ends_has_to_be_gone_too(path: Path) -> None:
+    await holds(path)
+    ledger, _ = await SqliteLedger.open(path, clock=Clock(NOW + 60))
+    await ledger.queue(Draft("erased", {"before": 3, "reason": "x", "by": "retention"}))
+    await ledger.queue(Draft("erased", {"entries": [3], "reason": "x", "by": "bob"}))
+    await ledger.close()
+    assert report(path).ok
+    connection = tamper(path)
+    connection.execute("INSERT INTO payload VALUES (3, zeroblob(16), NULL)")
+    put_back(connection)
+    found = [(finding.seq, finding.code) for finding in report(path).findings]
+    assert found == [(3, "payload_not_erased")]
+
+
+def test_all_that_expired_is_one_run_and_what_is_kept_ends_it() -> None:
+    payloads = Payloads(findings := Findings(), None)
+    for seq in range(1, 1_000):
+        payloads.check(seq, {"request": "0" * 64} if seq % 3 else {}, None, None)
+    payloads.check(1_000, {"request": "0" * 64}, bytes(16), None)
+    payloads.check(1_001, {"request": "0" * 64}, None, None)
+    assert payloads.gone == [(1, 998), (1_001, 1_001)]
+    assert (payloads.last_gone, findings.count) == (1_001, 0)
 
 
 @pytest.mark.parametrize("cores", [None, Cores(2, run=256, least=0)])
