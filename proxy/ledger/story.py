@@ -81,6 +81,10 @@ class Story:
             doubt = fields.get("in_doubt")
             self.doubt += doubt if type(doubt) is int and doubt > 0 else 0
 
+    def passed(self, seq: int) -> None:
+        """Up to this one entries are there that say nothing here (`proxy.ledger.quiet`): not left out."""
+        self._at = seq
+
     def _held(self, seq: int, fields: Fields) -> None:
         hold = _text(fields, "hold")
         if not hold:

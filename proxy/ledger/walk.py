@@ -152,7 +152,9 @@ class Walk:
         self.roots.join([(Tree(size, map(bytes.fromhex, peaks)), time) for size, peaks, time in span.trees])
         for seq in span.loose:
             (body,) = self._connection.execute("SELECT body FROM entry WHERE seq = ?", (seq,)).fetchone()
+            self._story.passed(seq - 1)
             self._tell(seq, read(body))
+        self._story.passed(span.end - 1)
 
     def _tell(self, seq: int, fields: Fields) -> None:
         """What an entry means together with others."""

@@ -85,6 +85,7 @@ def _processes(source: Source, payloads: Path, count: int) -> Iterator[list[subp
                 [sys.executable, "-I", "-c", _START, *told],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
+                process_group=0,  # what is typed at a terminal ends this process, and that one the others
             )
             stack.callback(_end, process)
             started.append(process)

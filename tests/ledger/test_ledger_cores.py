@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import random
 import sqlite3
 import sys
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -12,15 +14,19 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from ledgers import NOW, Clock, completed, decided, fill, held, put_back, reviewed, tamper, verified
+from test_ledger_verify import append
 
 from proxy.chain import Findings
 from proxy.ledger import Draft
+from proxy.ledger.cipher import PAYLOADS_KEY
 from proxy.ledger.quiet import Quiet
+from proxy.ledger.read import Source
 from proxy.ledger.span import Span, Task, peaks_at, tree_levels
 from proxy.ledger.sqlite import SqliteLedger
 from proxy.ledger.story import Story
 from proxy.ledger.verify import verify
 from proxy.ledger.workers import Cores
+from proxy.ledger.workers import _processes as reading_processes
 from proxy.merkle import Tree
 
 
@@ -87,6 +93,69 @@ async def test_what_is_missing_between_what_was_erased_is_found(path: Path) -> N
     found = {(finding.seq, finding.code) for finding in report.findings}
     assert found >= {(seqs[1], "payload_missing"), (3, "payload_not_erased")}
     assert {code for _, code in found} <= {"payload_missing", "payload_not_erased", "payload_orphan"}
+
+
+async def _written(path: Path, drafts: Iterable[Draft]) -> None:
+    path.parent.chmod(0o700)
+    ledger, _ = await SqliteLedger.open(path, clock=Clock())
+    for draft in drafts:
+        ledger.note(draft)
+    await ledger.close()
+
+
+def _quiet(count: int) -> Iterator[Draft]:
+    for number in range(count):
+        yield from (decided(f"quiet-{number}"), completed(f"quiet-{number}"))
+
+
+GRANT = Draft("granted", {"grant": "g", "hold": "h", "uses": 1})
+
+
+@pytest.mark.parametrize(("given", "found"), [([], [42]), ([GRANT], []), ([GRANT, GRANT], [])])
+async def test_what_left_under_no_grant_is_found_behind_what_is_quiet(
+    tmp_path: Path, given: list[Draft], found: list[int]
+) -> None:
+    drafts = [decided("x", "approved", by="grant", grant="g"), completed("x")]
+    await _written(tmp_path / "ledger.db", [*given, *_quiet(20), *drafts, *_quiet(20)])
+    report = verified(tmp_path / "ledger.db", NOW + 3600)
+    assert [(one.seq, one.code) for one in report.findings] == [(seq, "not_granted") for seq in found]
+
+
+async def test_what_runs_already_is_not_let_through_again_within_one_run(tmp_path: Path) -> None:
+    twice = [decided("x"), completed("x")]
+    await _written(tmp_path / "ledger.db", [decided("x"), *_quiet(20), *twice, *_quiet(20)])
+    report = verified(tmp_path / "ledger.db", NOW + 3600)
+    assert [(one.seq, one.code) for one in report.findings] == [(43, "decided_twice")]
+
+
+async def test_what_is_more_than_can_be_followed_is_found_within_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("walk", "story"):
+        monkeypatch.setattr(f"proxy.ledger.{module}.CAP", 4)
+    at_once = [decided(str(number)) for number in range(5)]
+    drafts = [*at_once[:2], *_quiet(9), *at_once[2:], *_quiet(20), *(completed(str(n)) for n in range(5))]
+    await _written(tmp_path / "ledger.db", drafts)
+    report = verified(tmp_path / "ledger.db", NOW + 3600)
+    assert [one.code for one in report.findings] == ["too_many"]
+
+
+@pytest.mark.parametrize("before", range(8))
+async def test_time_that_goes_back_is_found_wherever_a_run_begins(tmp_path: Path, before: int) -> None:
+    path = tmp_path / "ledger.db"
+    await _written(path, list(_quiet(20))[: -before or None])
+    connection = tamper(path)
+    append("decided", time="2026-01-01T00:00:00.000000Z", id="x", decision="allowed", by="rule")(connection)
+    append("completed", time="2026-01-01T00:00:00.000000Z", id="x")(connection)
+    put_back(connection)
+    assert "time_backwards" in {finding.code for finding in verified(path, NOW + 3600).findings}
+
+
+def test_what_is_typed_at_the_terminal_ends_no_process_but_this_one(path: Path) -> None:
+    """Who reads runs has no terminal of its own: else each of them would say how it was interrupted."""
+    with reading_processes(Source(path, "mode=ro"), path.with_name(PAYLOADS_KEY), 2) as processes:
+        groups = {os.getpgid(process.pid) for process in processes}
+        assert len(groups) == 2 and os.getpgrp() not in groups
 
 
 def _query(path: Path, query: str) -> list[tuple[int]]:
