@@ -180,10 +180,14 @@ def test_two_processes_read_a_ledger_that_a_crash_has_left(path: Path, tmp_path:
     assert {finding.code for finding in report.findings} >= {"hash", "schema"}
 
 
+@pytest.mark.parametrize("says", ["", "printf null", "printf '{\"first\":'", "read task; echo null"])
 def test_what_a_process_that_has_ended_did_not_tell_is_read_here(
-    path: Path, monkeypatch: pytest.MonkeyPatch
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, says: str
 ) -> None:
-    monkeypatch.setattr(sys, "executable", "/bin/true")
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\n{says}\n")
+    python.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(python))
     assert verify(path, NOW + 3600, cores=TWO) == verify(path, NOW + 3600, cores=Cores(1))
 
 

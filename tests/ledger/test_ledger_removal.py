@@ -30,7 +30,7 @@ from proxy.ledger.export import export_to
 from proxy.ledger.payload import Payloads
 from proxy.ledger.read import Filter
 from proxy.ledger.removal import erasures
-from proxy.ledger.retention import erase, expire, prune
+from proxy.ledger.retention import erase, erase_in, expire, prune
 from proxy.ledger.seal import KEY
 from proxy.ledger.sqlite import SqliteLedger
 from proxy.ledger.verify import verify
@@ -166,6 +166,31 @@ async def test_an_erasure_that_does_not_say_what_was_erased_is_found(path: Path,
     append("erased", **fields)(connection)
     put_back(connection)
     assert "field" in codes(verified(path, NOW + 3600))
+
+
+async def test_an_erasure_that_says_it_erased_itself_is_found(path: Path) -> None:
+    from test_ledger_verify import append
+
+    await holds(path)
+    at = len(said(path))
+    connection = tamper(path)
+    append("erased", before=at + 1)(connection)
+    put_back(connection)
+    assert "field" in codes(verified(path, NOW + 3600))
+
+
+@pytest.mark.parametrize("ends", [None, "pending"])
+async def test_what_a_hold_keeps_is_not_erased_while_it_can_be_answered(path: Path, ends: str | None) -> None:
+    ledger, _ = await SqliteLedger.open(path, clock=Clock())
+    await ledger.queue(held("one"))
+    if ends is not None:
+        await ledger.queue(decided("one", ends, hold="one"))
+    with pytest.raises(SluiceError, match="still open"):
+        await erase_in(path, ledger, "one", "x", "bob")
+    await ledger.queue(decided("one", "denied", hold="one", by="reviewer"))
+    assert (await erase_in(path, ledger, "one", "x", "bob"))[0] == "one"
+    await ledger.close()
+    assert not found(path)
 
 
 async def test_payloads_expire_while_the_gate_runs_and_a_reader_is_not_in_the_way_for_long(
