@@ -6,9 +6,11 @@ Root may open what nobody else may, so that a wrong mode or a missing right is s
 
 from __future__ import annotations
 
+import grp
 import json
 import os
 import pwd
+import re
 import shlex
 import shutil
 import stat
@@ -25,11 +27,14 @@ import requests
 
 from proxy.demo.authority import Authority
 
-from .conftest import HOST, RULES
-from .product import PATIENCE, SLUICE, environment, policy, until
+from .clients import with_requests
+from .conftest import HOST, RULES, Started
+from .product import PATIENCE, SLUICE, Gate, environment, policy, until, up
 from .upstream import Upstream
 
 NOBODY = 65_534
+SOMEBODY, STRANGER = 65_533, 65_532
+"""Accounts that no file knows: the kernel names them by number."""
 ROOT = Path(__file__).parents[2]
 NEEDED = tuple(dict.fromkeys(Path(one).resolve() for one in (sys.base_prefix, sys.prefix, ROOT)))
 
@@ -77,11 +82,11 @@ def home() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def start(home: Path, *words: str | Path) -> subprocess.Popen[str]:
-    """A command as that account, with no capability left."""
+def start(home: Path, *words: str | Path, uid: int = NOBODY, gid: int = NOBODY) -> subprocess.Popen[str]:
+    """A command as that account, in that group alone, with no capability left."""
     aside = Path(tempfile.mkdtemp(dir=home / "aside"))
     aside.chmod(0o755)
-    someone = [f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--no-new-privs"]
+    someone = [f"--reuid={uid}", f"--regid={gid}", "--clear-groups", "--no-new-privs"]
     become = ["setpriv", *someone, "--inh-caps=-all", "--bounding-set=-all", "--"]
     return subprocess.Popen(
         ["unshare", "--mount", "sh", "-c", _opened(aside), "sh", *become, *map(str, words)],
@@ -156,7 +161,75 @@ def test_another_account_gets_nothing_through_it_not_even_root(home: Path, gate:
     assert "/free/1" not in ran(home, SLUICE, "ledger", "show", "--json")
 
 
+TWO = f"""\
+version: 1
+default: {{read: allow, write: hold, new_host: allow}}
+rules:
+  - name: two-eyes-are-not-enough
+    why: It takes two, and neither of them runs the agent.
+    match: {{host: {HOST}, path: /two/**}}
+    then: hold
+    hold: {{approvals: 2, reviewers: [finance], not: [agent-owner]}}
+"""
+
+
+@pytest.fixture
+def shared(authority: Authority) -> Iterator[tuple[Gate, Upstream]]:
+    """A gate of root's, which the accounts of a group review; its folder is where they can reach it."""
+    folder = Path(tempfile.mkdtemp(prefix="sluice-two-"))
+    folder.chmod(0o755)
+    (folder / "aside").mkdir(mode=0o755)
+    (folder / ".config" / "sluice").mkdir(parents=True)
+    (folder / ".config" / "sluice" / "reviewers.yaml").write_text(
+        "version: 1\nreviewers:\n  - {name: root, uid: 0, groups: [finance]}\n"
+        f"  - {{name: ada, uid: {NOBODY}, groups: [finance]}}\n"
+        f"  - {{name: ada-too, uid: {NOBODY}, groups: [finance]}}\n"
+        f"  - {{name: bob, uid: {SOMEBODY}, groups: [finance]}}\n"
+    )
+    ca = folder / "upstream.pem"
+    ca.write_bytes(authority.certificate)
+    group = f"--review-group={grp.getgrgid(NOBODY).gr_name}"
+    with Upstream(authority, [HOST]) as upstream:
+        flags = [f"--policy={policy(folder, TWO)}", f"--upstream-ca={ca}", *upstream.flags, group]
+        with up(folder, *flags) as running:
+            yield running, upstream
+    shutil.rmtree(folder)
+
+
+def tried(gate: Gate, uid: int, *words: str, gid: int = NOBODY) -> tuple[int, str]:
+    """A reviewer's command as that account: its status, and what it says."""
+    process = start(gate.home, SLUICE, *words, uid=uid, gid=gid)
+    out, err = process.communicate(timeout=PATIENCE)
+    return process.returncode, out + err
+
+
+def test_it_takes_two_accounts_and_not_the_one_that_runs_the_agent(
+    shared: tuple[Gate, Upstream], started: Started, mark: str
+) -> None:
+    gate, upstream = shared
+    asked = started(with_requests, gate, "POST", f"https://{HOST}/two/{mark}", b"{}")
+    hold = gate.held(mark)
+    own = gate.sluice("approve", hold.id)
+    assert (own.status, "excludes whoever runs the agent" in own.err) == (1, True)
+    assert tried(gate, STRANGER, "holds", gid=STRANGER)[0] == 3, "who is not of the group reaches nothing"
+    status, said = tried(gate, NOBODY, "approve", hold.id)
+    assert (status, "1 more needed" in said) == (0, True), said
+    status, said = tried(gate, NOBODY, "approve", hold.id, "--as", "ada-too")
+    assert (status, "already approved" in said) == (1, True), said
+    status, said = tried(gate, NOBODY, "approve", hold.id, "--as", "bob")
+    assert (status, "has no name 'bob'" in said) == (1, True), said
+    status, said = tried(gate, STRANGER, "approve", hold.id)
+    assert (status, "is no reviewer" in said) == (1, True), said
+    assert not asked.done() and upstream.got(mark) == []
+    status, said = tried(gate, SOMEBODY, "approve", hold.id)
+    assert (status, "approved and released" in said) == (0, True), said
+    assert asked.result(PATIENCE).status == 200
+    [entry] = gate.entries(kind="decided", hold=hold.id)
+    assert entry["reviewers"] == ["ada", "bob"]
+    assert tried(gate, NOBODY, "ledger", "show")[0] == 2, "the ledger is its owner's alone"
+
+
 def test_the_demo_decides_by_itself(home: Path) -> None:
     out = ran(home, SLUICE, "demo", "--yes")
-    assert "a refund of 4,200.00 USD   approved   once" in out
+    assert re.search(r"a refund of 4,200\.00 USD +approved +once", out)
     assert "and its chain holds" in out
