@@ -123,3 +123,13 @@ async def test_the_room_for_deferred_bodies_is_given_back_in_full() -> None:
         assert (await approvals.answered(hold.id)).state is State.DEFERRED
         approvals.rejoin(hold.id, decode(ASKED))
         approvals.cut(hold.id, "over")
+
+
+async def test_a_denial_answers_no_same_request_that_a_reviewer_has_made_another(
+    approvals: Approvals,
+) -> None:
+    denied, mine = approvals.begin(held()), approvals.begin(replace(held(), id="b" * 32))
+    kept = approvals.edit(mine.id, edited(mine, WAITS))
+    assert approvals.review(denied.id, says(ADA, denied, approves=False)).state is State.DENIED
+    assert approvals.get(mine.id) == kept and kept.state is State.PENDING
+    approvals.cut(mine.id, "over")

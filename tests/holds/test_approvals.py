@@ -275,3 +275,21 @@ async def test_a_waiter_that_is_cancelled_takes_nobody_else_with_it() -> None:
     await asyncio.sleep(0)
     approvals.review(hold.id, yes(ADA))
     assert (await second).state is State.APPROVED
+
+
+@pytest.mark.parametrize(("lost", "left"), [("ada", State.SPENDABLE), ("bob", State.UNSPENT)])
+async def test_what_was_approved_stands_while_those_who_are_left_would_be_enough(
+    lost: str, left: State
+) -> None:
+    """Ada answers for one rule, Bob for both."""
+    approvals = Approvals(time.time)
+    demands = (Demand("money", reviewers=("finance",)), Demand("other", reviewers=("ops",)))
+    hold = opened(approvals, patience=Patience(wait=0.02), demands=demands)
+    await asyncio.wait_for(approvals.answered(hold.id), 2)
+    ada, bob = replace(ADA, groups=("finance",)), replace(BOB, groups=("finance", "ops"))
+    assert approvals.review(hold.id, yes(ada)).state is State.DEFERRED
+    assert approvals.review(hold.id, yes(bob)).by == ("ada", "bob")
+    approvals.recount(lambda review: None if review.reviewer.name == lost else review.reviewer)
+    now = approvals.get(hold.id)
+    assert (now.state, lost in now.by) == (left, False)
+    approvals.cut(hold.id, "over")
