@@ -30,10 +30,9 @@ LIMIT_SAME: Final = 3
 LIMIT_EARLIER: Final = 500
 """How many requests are kept to tell a later one's difference."""
 
-# An earlier attempt that nobody let through: another request for the same may be its correction.
-_NOT_SENT: Final = frozenset(
-    {State.UNATTENDED, State.DENIED, State.EXPIRED, State.ABANDONED, State.REFUSED, State.UNSPENT}
-)
+# An earlier attempt that has not left: another request for the same place may be its correction, or
+# something else in its shadow.
+_NOT_SENT: Final = frozenset(State) - {State.PENDING, State.APPROVED, State.PROCEEDED}
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,6 +88,28 @@ async def test_another_body_is_another_hold_and_its_difference_is_shown(hall: An
     await second.leave()
 
 
+@pytest.mark.parametrize("state", [State.DEFERRED, State.SPENDABLE, State.DENIED, State.CUT_OFF])
+async def test_another_body_shows_its_difference_wherever_the_earlier_one_stands(
+    hall: Any, state: State
+) -> None:
+    """What comes in the shadow of an approval that is not spent yet most of all."""
+    h = await hall(DEFERRED)
+    await (await attempt(h)).leave()
+    hold = await h.pending()
+    match state:
+        case State.SPENDABLE:
+            await approve(h, hold)
+        case State.DENIED:
+            await deny(h, hold)
+        case State.CUT_OFF:
+            h.admission.approvals.cut(hold.id, "too many")
+    assert h.admission.approvals.get(hold.id).state is state
+    second = await attempt(h, request(body=b"amount=5000"))
+    other = h.admission.approvals.pending[-1]
+    assert other.differs == (f"not the same as {hold.id[:6]} ({state}):", "form.amount: 5 -> 5000")
+    await second.leave()
+
+
 async def test_another_agents_same_request_is_another_hold(hall: Any) -> None:
     h = await hall()
     first = await attempt(h)
