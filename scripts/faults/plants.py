@@ -190,9 +190,10 @@ def pause_for_those_who_wait() -> None:
 
     pause = Admission.pause
 
-    def once(self: Admission, agent: str | None, by: str) -> None:
-        pause(self, agent, by)
+    def once(self: Admission, agent: str | None, by: str) -> Any:
+        written = pause(self, agent, by)
         self.paused.clear()
+        return written
 
     Admission.pause = once  # type: ignore[method-assign]
 

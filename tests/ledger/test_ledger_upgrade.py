@@ -115,6 +115,7 @@ def test_what_an_earlier_version_exported_verifies(kept: Kept, which: str) -> No
 
 async def test_what_an_earlier_version_pruned_verifies_and_knows_its_reviewers(kept: Kept) -> None:
     shutil.copy(FIXTURES / f"{kept.name}-pruned.db", kept.path)
+    kept.path.chmod(0o600)
     report = kept.report()
     assert (report["level"], report["pruned"] > 0) == ("anchored", True)
     assert roll_of(kept.path).required
