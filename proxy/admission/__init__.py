@@ -29,7 +29,7 @@ from proxy.approvals import Approvals
 from proxy.budget import Budgets
 from proxy.decision import Answer, By, Decision, Word
 from proxy.decode import Facts, decode
-from proxy.errors import Exit, fail
+from proxy.errors import Exit, SluiceError, fail
 from proxy.grant import Grants
 from proxy.hold import Hold, Review, Reviewer, State
 from proxy.ledger import Fields, Ledger, UnavailableError
@@ -154,7 +154,7 @@ class Admission(Writing):
         """
         hold = self.approvals.find(prefix)
         if hold.again and not approves and reviewer.name in hold.by:
-            return hold  # it was denied with another for the same request, by this person: said already
+            return await self._said_already(hold)
         if approves:
             hold = self.budgeting.again(hold)
         review = Review(
@@ -177,17 +177,22 @@ class Admission(Writing):
             word = await asyncio.shield(recorded)
             await asyncio.shield(ticket)  # a denial is enforced unwritten, but nobody is told that it counts
         except UnavailableError:
-            raise fail(
-                f"your answer to hold {hold.id[:6]} could not be written down, so nothing was sent",
-                CANNOT_WRITE,
-                "see the console of sluice up",
-                exit=Exit.NO,
-            ) from None
+            raise _not_written(hold) from None
         if approves and not word.opens:
             raise fail(
                 f"hold {hold.id[:6]} ended as {word} at the same moment: nothing was sent", exit=Exit.NO
             )
         return self.approvals.latest(ended)
+
+    async def _said_already(self, hold: Hold) -> Hold:
+        """It was denied with another for the same request, by this very person: once both are on disk."""
+        ended = self._recorded.get(hold.id)
+        try:
+            for waits in (*self._answers.get(hold.again, ()), *(() if ended is None else (ended,))):
+                await asyncio.shield(waits)
+        except UnavailableError:
+            raise _not_written(hold) from None
+        return hold
 
     def extend(self, prefix: str, reviewer: Reviewer, seconds: int) -> Hold:
         """
@@ -292,3 +297,12 @@ class Admission(Writing):
             self.approvals.cut(hold.id, "the gate is stopping")
         if waiting := list(self._recorded.values()):
             await asyncio.wait(waiting, timeout=within)
+
+
+def _not_written(hold: Hold) -> SluiceError:
+    return fail(
+        f"your answer to hold {hold.id[:6]} could not be written down, so nothing was sent",
+        CANNOT_WRITE,
+        "see the console of sluice up",
+        exit=Exit.NO,
+    )

@@ -206,6 +206,20 @@ async def test_a_denied_request_stays_denied_whatever_is_granted_later(hall: Any
     assert (decision.word, decision.by) == (Word.DENIED, By.REVIEWER)
 
 
+async def test_a_grant_ends_whose_giver_loses_a_key_while_it_is_written(hall: Any) -> None:
+    h = await hall()
+    waiting, hold = await held(h)
+    giving = asyncio.create_task(grant(h, hold))
+    async with asyncio.timeout(5):
+        while h.admission.approvals.pending:
+            await asyncio.sleep(0)
+    h.admission.reviewer_changed("ada", lambda review: None)
+    await giving
+    assert (h.admission.granting.standing, (await waiting).word) == ((), Word.APPROVED)
+    (entry,) = await h.entries("revoked")
+    assert "another key" in entry["why"]
+
+
 async def test_a_paused_agent_gets_nothing(hall: Any) -> None:
     h = await hall()
     await granted(h)

@@ -187,6 +187,23 @@ async def test_whoever_denies_several_at_once_may_name_twins_among_them(hall: An
         await approve(h, second)
 
 
+async def test_a_denial_that_was_said_already_is_told_once_it_is_on_disk(hall: Any) -> None:
+    h = await hall()
+    both = [await attempt(h), await attempt(h)]
+    first, second = await pending(h, 2)
+    saying = asyncio.create_task(deny(h, first))
+    async with asyncio.timeout(5):
+        while h.admission.approvals.pending:
+            await asyncio.sleep(0)
+    said = await deny(h, second)
+    with read.reading(h.path) as connection:
+        written = [(fields["kind"], fields.get("hold")) for _, fields in read.entries(connection)]
+    assert said.again == first.id and {("reviewed", first.id), ("decided", second.id)} <= set(written)
+    await saying
+    for one in both:
+        await one.ends()
+
+
 async def test_two_reviewers_at_once_who_deny_each_a_twin_are_told_what_happened(hall: Any) -> None:
     h = await hall()
     both = [await attempt(h), await attempt(h)]
