@@ -132,9 +132,7 @@ class Recall:
         past = self._before(asked, request, verdict, "denied", "approved")
         if past is None or past.decision != "denied":
             return None  # what people said last is what counts
-        # Where people gave no reason, the entry says why their rule asked: that is not theirs.
-        reason = "" if past.why == verdict.why else past.why
-        return Denial(past.again or past.hold, reason, past.reviewers)
+        return Denial(past.again or past.hold, past.reason, past.reviewers)
 
     def _before(self, asked: bytes, request: Request, verdict: Verdict, *decisions: str) -> Past | None:
         """

@@ -21,7 +21,7 @@ LIMIT: Final = 2_000
 """How many holds are remembered; older ones are asked about again."""
 
 DAY: Final = 86_400
-_KINDS: Final = frozenset({"decided", "completed", "failed", "unknown"})
+_KINDS: Final = frozenset({"reviewed", "decided", "completed", "failed", "unknown"})
 _SENT: Final = frozenset({"approved", "watched"})
 
 
@@ -29,6 +29,8 @@ _SENT: Final = frozenset({"approved", "watched"})
 class Past:
     """
     One hold that has ended: its decision, by whom and why, when (Unix seconds), and the outcome.
+
+    `reason` is what people gave as theirs for a denial, empty where they gave none.
 
     `outcome` is the kind of the entry that says what happened upstream, empty where there is none;
     `status` is what was answered there. `again` is the hold that people answered, where that was
@@ -46,6 +48,7 @@ class Past:
     outcome: str = ""
     status: int | None = None
     again: str = ""
+    reason: str = ""
 
     def about(self, digest: bytes) -> bool:
         """Whether it was about the request with this digest (32 bytes)."""
@@ -55,12 +58,17 @@ class Past:
 def recent(connection: sqlite3.Connection, now: float) -> tuple[Past, ...]:
     """The holds that were denied or sent within a day of `now` (Unix seconds), newest last."""
     found: dict[str, Past] = {}
+    reasons: dict[str, str] = {}
     for entry, fields in _about(connection, stamp(int((now - DAY) * 1_000_000))):
         hold = _name(fields)
-        if fields["kind"] == "decided":
+        if fields["kind"] == "reviewed":
+            if fields.get("answer") == "deny":
+                reasons[hold] = str(fields.get("reason") or "")
+        elif fields["kind"] == "decided":
             past = _past(connection, entry.seq, fields)
             if past is not None:
-                found[hold] = past
+                reason = reasons.get(past.again or hold, "") if past.decision == "denied" else ""
+                found[hold] = replace(past, reason=reason)
         elif hold in found:
             status = fields.get("status")
             answered = status if isinstance(status, int) else None

@@ -15,7 +15,7 @@ from proxy.ledger import read
 from proxy.ledger.past import recent
 from proxy.ledger.verify import verify
 
-from .conftest import POLICY, request
+from .conftest import POLICY, policy, request
 from .test_waiting import ADA, BOB, DEFERRED, approve, attempt, deny
 
 WINDOW = (
@@ -86,6 +86,25 @@ async def test_after_a_restart_nobody_is_given_a_reason_that_they_did_not_give(
     with read.reading(h.path) as connection:
         h.admission.recall = Recall(time.time, recent(connection, time.time()))
     assert (await (await attempt(h)).ends()).answer().body == told
+
+
+@pytest.mark.parametrize("reason", ["", "too much"])
+async def test_a_rule_that_says_why_in_other_words_since_gives_nobody_its_old_ones(
+    hall: Any, reason: str
+) -> None:
+    h = await hall()
+    both = [await attempt(h), await attempt(h)]
+    first, _ = await pending(h, 2)
+    await deny(h, first, reason)
+    for one in both:
+        await one.ends()
+    with read.reading(h.path) as connection:
+        h.admission.recall = Recall(time.time, recent(connection, time.time()))
+    (why,) = {line for line in POLICY.splitlines() if line.strip() == f"why: {first.verdict.why}"}
+    h.admission.change_policy(policy(POLICY.replace(why, "    why: In other words.")), "ada", "")
+    decision = await (await attempt(h)).ends()
+    assert (decision.word, decision.why) == (Word.DENIED, reason or "In other words.")
+    assert decision.detail == reason
 
 
 async def test_an_approval_is_for_one_of_them_alone(hall: Any) -> None:
