@@ -32,9 +32,10 @@ type Reader = Callable[[Iterable[Task]], Iterator[tuple[Task, Span | None]]]
 _TOLD_EVERY: Final = 1_000
 _ORPHANS: Final = (
     "SELECT p.seq FROM payload p LEFT JOIN entry e ON e.seq = p.seq "
-    "WHERE e.seq IS NULL AND p.seq >= ? AND p.seq < ? ORDER BY p.seq"
+    "WHERE e.seq IS NULL AND p.seq BETWEEN ? AND ? ORDER BY p.seq"
 )
 _FIRST: Final = -(2**63)
+_LAST: Final = 2**63 - 1
 
 
 class Walk:
@@ -117,8 +118,12 @@ class Walk:
         self._orphans()
 
     def _orphans(self) -> None:
-        """What lies beside entries that are not there. In runs without a fault none is missing."""
-        for places in ((_FIRST, self._whole.start), (self._whole.end, self._end + 1)):
+        """
+        What lies beside entries that are not there. In runs without a fault none is missing.
+
+        Beyond the end, too: what a proxy writes meanwhile comes in one transaction with its entry.
+        """
+        for places in ((_FIRST, self._whole.start - 1), (self._whole.end, _LAST)):
             for (seq,) in self._connection.execute(_ORPHANS, places):
                 self._findings.add(
                     seq, "payload_orphan", "something is kept beside an entry that is not there"

@@ -233,6 +233,16 @@ async def test_an_erasure_reaches_up_to_the_entry_that_it_names_and_no_further(p
     assert found == [(8, "payload_missing")]
 
 
+@pytest.mark.parametrize("seq", [-(2**63), -1, 8, 1_000, 2**63 - 1])
+async def test_what_lies_beside_no_entry_is_found_wherever_it_is(path: Path, seq: int) -> None:
+    await holds(path)
+    assert len(said(path)) == 9, "the last entry is number 8, beside which nothing lies"
+    connection = tamper(path)
+    connection.execute("INSERT INTO payload VALUES (?, zeroblob(16), x'00')", (seq,))
+    put_back(connection)
+    assert [finding.seq for finding in report(path).findings if "orphan" in finding.code] == [seq]
+
+
 async def test_what_is_listed_where_another_erasure_ends_has_to_be_gone_too(path: Path) -> None:
     await holds(path)
     ledger, _ = await SqliteLedger.open(path, clock=Clock(NOW + 60))
