@@ -379,6 +379,15 @@ async def test_a_watch_window_proceeds_and_nobody_is_said_to_have_approved_it(ha
     assert (await stopped.ends()).word is Word.DENIED
 
 
+async def test_a_window_of_nothing_only_tells(hall: Any) -> None:
+    h = await hall(POLICY.replace("then: watch", "then: watch\n    window: 0"))
+    decision = await (await attempt(h, request("POST", "/v1/list", b"a=1"))).ends()
+    assert (decision.word, decision.by, decision.reviewers) == (Word.WATCHED, By.RULE, ())
+    assert h.admission.counts.held == 0 and await h.entries("held") == []
+    (decided,) = await h.entries("decided")
+    assert (decided["decision"], decided["by"]) == ("watched", "rule")
+
+
 async def test_nobody_there_refuses_at_once_where_the_rule_says_so(hall: Any) -> None:
     h = await hall(POLICY.replace("hold: {timeout: 5s}", "hold: {nobody: refuse}"))
     alone = await (await attempt(h)).ends()

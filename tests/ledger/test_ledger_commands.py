@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from ledgers import Clock, fill, kinds, said, until
 
 from proxy.ledger.seal import KEY
 
@@ -198,6 +201,37 @@ def test_a_witness_that_is_none_and_a_time_that_is_none_stop_the_start(tmp_path:
     assert up(state, "--keep-payloads", "5m")[0] == 2
     assert up(state, "--max-unanchored", "soon")[0] == 2
     assert not (state / "ledger.db").exists()
+
+
+def test_a_gate_lets_payloads_expire_that_are_older_than_it_was_told(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    state.mkdir(mode=0o700)
+    path = state / "ledger.db"
+    long_ago = time.time() - 31 * 86_400
+    asyncio.run(fill(path, 3, clock=Clock(long_ago)))
+    assert b"9000" in path.read_bytes()
+    (tmp_path / "policy.yaml").write_text(POLICY)
+    words = ("up", "--no-console", "--listen", "127.0.0.1:0", "--policy", str(tmp_path / "policy.yaml"))
+    environment = {**os.environ, "SLUICE_STATE": str(state), "HOME": str(state)}
+    for keep, expires in (("40d", False), ("30d", True)):
+        command = [*SLUICE, *words, "--keep-payloads", keep]
+        with subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        ) as gate:
+            try:
+                assert gate.stdout is not None
+                assert gate.stdout.readline()
+                if expires:
+                    asyncio.run(until(lambda: "erased" in kinds(path)))
+            finally:
+                gate.send_signal(signal.SIGTERM)
+            assert gate.wait(20) == 0
+        assert ("erased" in kinds(path)) is expires
+    assert b'{"amount": 9000}' not in path.read_bytes()
+    [erased] = [line for line in said(path) if line["kind"] == "erased"]
+    assert erased["by"] == "retention"
+    verified = sluice(state, "ledger", "verify", "--json")
+    assert verified.returncode == 0 and json.loads(verified.stdout)["ok"]
 
 
 def test_a_running_gate_is_asked_to_erase(tmp_path: Path) -> None:
