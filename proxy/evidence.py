@@ -45,8 +45,12 @@ class Evidence:
         )
         return self._ledger, recovered
 
-    def start(self, changed: Callable[[], None]) -> None:
-        """Begin to send heads, and to erase what is too old; `changed` where `trouble` is another."""
+    def start(self, changed: Callable[[], None], kept: Callable[[], float | None]) -> None:
+        """
+        Begin to send heads, and to erase what is too old; `changed` where `trouble` is another.
+
+        `kept` are the seconds for which the policy in force keeps payloads, None where it says nothing.
+        """
         ledger, config = self._ledger, self._config
         assert ledger is not None
         self._sending = Sending(
@@ -57,9 +61,10 @@ class Evidence:
             max_unanchored=config.max_unanchored,
         )
         self._sending.start(changed)
-        if config.keep_payloads is not None:
-            expiring = expire(config.ledger, ledger, config.keep_payloads, clock=time.time)
-            self._expiring = asyncio.create_task(expiring, name="retention")
+        expiring = expire(
+            config.ledger, ledger, lambda: _shorter(config.keep_payloads, kept()), clock=time.time
+        )
+        self._expiring = asyncio.create_task(expiring, name="retention")
 
     async def erase(self, hold: str, reason: str, by: str) -> None:
         """Erase what lies beside the entries of one hold; `hold` is any unique prefix of its id."""
@@ -79,3 +84,7 @@ class Evidence:
                 await self._expiring
         if self._sending is not None:
             await self._sending.close()
+
+
+def _shorter(one: float | None, other: float | None) -> float | None:
+    return min((kept for kept in (one, other) if kept is not None), default=None)

@@ -152,7 +152,7 @@ async def running(config: Config) -> AsyncIterator[Running]:
         board.ledger_error = lambda: ledger.trouble
         board.witness_error = lambda: evidence.trouble
         board.erase = evidence.erase
-        evidence.start(board.status_changed)
+        evidence.start(board.status_changed, lambda: admission.policy.retention)
         guard = Guard(board.status_changed)
         board.locked = lambda: guard.locked
         enrolment.busy = lambda: _busy(gate, guard, admission)

@@ -39,12 +39,20 @@ _ABOUT: Final = Filter(kinds=frozenset({"held", "edited", "reviewed", "decided"}
 
 
 async def expire(
-    path: Path, ledger: Ledger, keep: float, *, clock: Callable[[], float], every: float = _EVERY
+    path: Path,
+    ledger: Ledger,
+    keep: Callable[[], float | None],
+    *,
+    clock: Callable[[], float],
+    every: float = _EVERY,
 ) -> None:
-    """Erase payloads older than `keep` seconds, again and again, until cancelled."""
+    """Erase payloads older than `keep` seconds (None: none), again and again, until cancelled."""
     while True:
         with contextlib.suppress(UnavailableError):  # then later: nothing is lost by keeping it longer
-            while (draft := await asyncio.to_thread(_next, path, clock() - keep, keep)) is not None:
+            while (kept := keep()) is not None:
+                draft = await asyncio.to_thread(_next, path, clock() - kept, kept)
+                if draft is None:
+                    break
                 await ledger.queue(draft)
         await asyncio.sleep(every)
 
@@ -64,7 +72,7 @@ def _next(path: Path, until: float, keep: float) -> Draft | None:
 
 def _first_since(connection: sqlite3.Connection, time: str) -> int:
     """
-    The first entry that is not older, found by halving: times do not go backwards within a run.
+    The first entry that is not older, found by halving: times go back at a `clock` entry alone.
 
     Where a clock was set back, payloads are kept longer than asked, never shorter than the
     entries around them say.

@@ -7,6 +7,7 @@ default, so a new one that is milder than the default may loosen too: such a ste
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from decimal import Decimal
@@ -15,6 +16,7 @@ from typing import Final
 
 from proxy.policy.evaluate import Policy
 from proxy.policy.fields import spell
+from proxy.policy.limits import span
 from proxy.policy.rule import Budget, Default, Line, Operand, Operator, Rule, Whose
 from proxy.policy.says import spelled
 from proxy.policy.verdict import Effect, Patience
@@ -62,7 +64,8 @@ def difference(old: Policy, new: Policy) -> str:
 
 def steps(old: Policy, new: Policy) -> list[Step]:
     """Every difference, those that loosen first, then by rule."""
-    found = [*_default(old.default, new.default), *_rules(old, new)]
+    kept = _retention(old.retention, new.retention)
+    found = [*_default(old.default, new.default), *kept, *_rules(old, new)]
     return sorted(found, key=lambda step: _ORDER.index(step.way))
 
 
@@ -76,6 +79,14 @@ def _default(old: Default, new: Default) -> Iterator[Step]:
     for (was, now), changed in words.items():
         way = Way.STRICTER if _strictness(now) > _strictness(was) else Way.LOOSER
         yield Step(way, "default", f"{', '.join(changed)}: {was} -> {now}")
+
+
+def _retention(old: float | None, new: float | None) -> Iterator[Step]:
+    """Less of what was asked is left to be looked at: that is looser."""
+    if old != new:
+        was, now = ("for ever" if kept is None else span(int(kept)) for kept in (old, new))
+        way = Way.LOOSER if (new or math.inf) < (old or math.inf) else Way.STRICTER
+        yield Step(way, "retention", f"payloads: {was} -> {now}")
 
 
 def _strictness(word: str) -> int:

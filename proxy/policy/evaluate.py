@@ -92,9 +92,12 @@ class Policy:
     whatever their comments, layout and order.
     """
 
-    def __init__(self, rules: Iterable[Rule], default: Default = HOLD_ALL) -> None:
+    def __init__(
+        self, rules: Iterable[Rule], default: Default = HOLD_ALL, retention: float | None = None
+    ) -> None:
         self.rules = tuple(sorted(rules, key=lambda rule: rule.name))
         self.default = default
+        self.retention = retention
         self.digest = _digest(self)
         # What rests on the agent's own confidence may tighten the default, and never takes its place.
         self._only_tightens = frozenset(
@@ -295,6 +298,8 @@ def _digest(policy: Policy) -> str:
         "rules": [rule.content() for rule in policy.rules],
         "default": policy.default.content(),
     }
+    if policy.retention is not None:
+        content["retention"] = {"payloads": int(policy.retention)}
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode("ascii")).hexdigest()
 

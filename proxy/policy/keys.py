@@ -18,11 +18,15 @@ FILE: Final[Keys] = {
     "version": "Always 1.",
     "default": "What happens where no rule applies for certain; in one file at most. Absent: hold all.",
     "rules": "The rules; their order means nothing.",
+    "retention": "How long what was asked is kept; in one file at most. Absent: for ever.",
     "cases": "Cases of these rules, as in a file *_cases.yaml beside this one.",
 }
 DEFAULT: Final[Keys] = {
     **{word: f"The effect for what is a {word}." for word in CONSEQUENCES},
     "new_host": "The effect for a host that no rule names, at an agent's first use.",
+}
+RETENTION: Final[Keys] = {
+    "payloads": "What lies beside the ledger's entries is erased once it is older, as 30d; the entries stay.",
 }
 RULE: Final[Keys] = {
     "name": "Unique over all files, in kebab-case.",
@@ -104,6 +108,9 @@ MAX_LIST: Final = 1_000
 MAX_TEXT: Final = 1_000
 MAX_APPROVALS: Final = 16
 MAX_WAIT: Final = 3600
+MIN_KEPT: Final = 3600
+"""Seconds that payloads are kept at least: people still read them."""
+MAX_KEPT: Final = 36_500 * 86_400
 MAX_COUNT: Final = 1_000_000
 MAX_TIMEOUT: Final = 7 * 24 * 3600
 UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}

@@ -8,6 +8,7 @@ loads whole or not at all.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from proxy.errors import SluiceError
 from proxy.policy import cases, keys, shape
@@ -25,32 +26,45 @@ def load_texts(files: Mapping[str, bytes | str]) -> Policy:
 
     Raises SluiceError with a Problem for every mistake, in the order of files and lines.
     """
-    mistakes = Mistakes()
-    rules: list[Rule] = []
-    defaults: list[tuple[str, Default]] = []
+    mistakes, found = Mistakes(), _Found()
     for name, raw in files.items():
         node = read(name, raw, mistakes)
         if node is not None:
-            _read_file(node, rules, defaults, mistakes)
+            _read_file(node, found, mistakes)
+    rules, default = found.rules, _only(found.defaults, "default", mistakes)
+    retention = _only(found.retentions, "retention", mistakes)
     _check_names(rules, mistakes)
-    for at, _ in defaults[1:]:
-        mistakes.add(at, f"a second default; the first stands at {defaults[0][0]}", fix="keep one of them")
     if len(rules) > keys.MAX_RULES:
         mistakes.add(rules[-1].at, f"more than {keys.MAX_RULES} rules", fix="use lists of hosts and paths")
     if mistakes.problems:
         raise SluiceError(*mistakes.in_order())
-    return Policy(rules, defaults[0][1] if defaults else HOLD_ALL)
+    return Policy(rules, default or HOLD_ALL, retention)
 
 
-def _read_file(
-    node: Node, rules: list[Rule], defaults: list[tuple[str, Default]], mistakes: Mistakes
-) -> None:
+@dataclass(slots=True)
+class _Found:
+    """What the files say so far; with what may be said once, where it stands."""
+
+    rules: list[Rule] = field(default_factory=list)
+    defaults: list[tuple[str, Default]] = field(default_factory=list)
+    retentions: list[tuple[str, float]] = field(default_factory=list)
+
+
+def _only[T](said: list[tuple[str, T]], what: str, mistakes: Mistakes) -> T | None:
+    for at, _ in said[1:]:
+        mistakes.add(at, f"a second {what}; the first stands at {said[0][0]}", fix="keep one of them")
+    return said[0][1] if said else None
+
+
+def _read_file(node: Node, all: _Found, mistakes: Mistakes) -> None:
     found = shape.table(node, keys.FILE, "a policy file", mistakes)
     if found is None:
         return
     check_version(found, node, mistakes)
     if "default" in found:
-        defaults.append((found["default"].at, _default(found["default"], mistakes)))
+        all.defaults.append((found["default"].at, _default(found["default"], mistakes)))
+    if "retention" in found and (kept := _retention(found["retention"], mistakes)) is not None:
+        all.retentions.append((found["retention"].at, kept))
     if "cases" in found:
         list(cases.read_list(found["cases"], mistakes))  # they decide nothing, but a mistake is one
     if "rules" not in found:
@@ -58,7 +72,7 @@ def _read_file(
     for item in shape.items(found["rules"], "rules", mistakes, limit=keys.MAX_RULES) or ():
         rule = read_rule(item, mistakes)
         if rule is not None:
-            rules.append(rule)
+            all.rules.append(rule)
 
 
 def check_version(found: Mapping[str, Node], node: Node, mistakes: Mistakes) -> None:
@@ -84,6 +98,22 @@ def _default(node: Node, mistakes: Mistakes) -> Default:
     write = given.get("write", Effect.HOLD)
     effects = {word: given.get(word, Effect.HOLD if word == "read" else write) for word in CONSEQUENCES}
     return Default(effects, given.get("new_host"))
+
+
+def _retention(node: Node, mistakes: Mistakes) -> float | None:
+    """Seconds that payloads are kept."""
+    found = shape.table(node, keys.RETENTION, "retention", mistakes)
+    if found is None:
+        return None
+    if "payloads" not in found:
+        mistakes.add(node.at, "retention is empty", fix="retention: {payloads: 30d}")
+        return None
+    kept = shape.duration(found["payloads"], "payloads", mistakes, most=keys.MAX_KEPT)
+    if kept is not None and kept < keys.MIN_KEPT:
+        why = "people still read what was asked"
+        mistakes.add(found["payloads"].at, "payloads are kept for less than an hour", why, "write 1h or more")
+        return None
+    return kept
 
 
 def _check_names(rules: list[Rule], mistakes: Mistakes) -> None:

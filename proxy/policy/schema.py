@@ -29,6 +29,11 @@ def schema() -> Schema:
         "default": _table(keys.DEFAULT, {key: {"enum": _effects(key)} for key in keys.DEFAULT}),
         "rules": {"type": "array", "minItems": 1, "maxItems": keys.MAX_RULES, "items": _rule()},
         "cases": {"type": "array", "minItems": 1, "items": _case()},
+        "retention": _table(
+            keys.RETENTION,
+            {"payloads": {"type": "string", "pattern": f"^{keys.DURATION}$"}},
+            required=["payloads"],
+        ),
     }
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",

@@ -203,7 +203,8 @@ def test_a_witness_that_is_none_and_a_time_that_is_none_stop_the_start(tmp_path:
     assert not (state / "ledger.db").exists()
 
 
-def test_a_gate_lets_payloads_expire_that_are_older_than_it_was_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("by_policy", [False, True])
+def test_a_gate_lets_payloads_expire_that_are_older_than_it_was_told(tmp_path: Path, by_policy: bool) -> None:
     state = tmp_path / "state"
     state.mkdir(mode=0o700)
     path = state / "ledger.db"
@@ -214,7 +215,9 @@ def test_a_gate_lets_payloads_expire_that_are_older_than_it_was_told(tmp_path: P
     words = ("up", "--no-console", "--listen", "127.0.0.1:0", "--policy", str(tmp_path / "policy.yaml"))
     environment = {**os.environ, "SLUICE_STATE": str(state), "HOME": str(state)}
     for keep, expires in (("40d", False), ("30d", True)):
-        command = [*SLUICE, *words, "--keep-payloads", keep]
+        command = [*SLUICE, *words, "--keep-payloads", "99d" if by_policy else keep]
+        if by_policy:
+            (tmp_path / "policy.yaml").write_text(f"{POLICY}retention: {{payloads: {keep}}}\n")
         with subprocess.Popen(
             command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         ) as gate:

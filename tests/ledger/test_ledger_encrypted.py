@@ -286,7 +286,7 @@ async def test_what_was_encrypted_is_erased_and_expires_like_anything_else(path:
     assert hold == "one" and counts(path) == (1, 0)
 
     ledger, _ = await SqliteLedger.open(path, encrypt=True, clock=Clock(NOW + 100))
-    expiring = asyncio.create_task(expire(path, ledger, 1.0, clock=lambda: NOW + 1_000, every=0.01))
+    expiring = asyncio.create_task(expire(path, ledger, lambda: 1.0, clock=lambda: NOW + 1_000, every=0.01))
     async with asyncio.timeout(10):
         while payloads(path):
             await asyncio.sleep(0.01)

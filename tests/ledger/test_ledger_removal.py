@@ -203,7 +203,7 @@ async def test_payloads_expire_while_the_gate_runs_and_a_reader_is_not_in_the_wa
         await ledger.queue(held(f"old-{number}"))
     clock.now += 31 * 86_400
     await ledger.queue(held("new", b"kept"))
-    task = asyncio.create_task(expire(path, ledger, 30 * 86_400, clock=clock, every=0.01))
+    task = asyncio.create_task(expire(path, ledger, lambda: 30 * 86_400, clock=clock, every=0.01))
     await until(lambda: any(line["kind"] == "erased" for line in said(path)))
     task.cancel()
     await ledger.queue(Draft("note", {}))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from making_actions import action, policy, rule
 
 from proxy.action import Values
-from proxy.policy import difference
+from proxy.policy import difference, load_texts
 from proxy.policy.difference import MOST_LINES, Way, steps
 
 A = ("json", "a")
@@ -29,6 +29,24 @@ def test_a_difference_names_what_was_added_removed_and_changed_what_loosens_firs
         "stricter: default: new_host: off -> hold",
         "stricter: a: then hold -> deny",
     ]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ("", "30d", "looser: retention: payloads: for ever -> 30d"),
+        ("30d", "7d", "looser: retention: payloads: 30d -> 7d"),
+        ("7d", "30d", "stricter: retention: payloads: 7d -> 30d"),
+        ("30d", "", "stricter: retention: payloads: 30d -> for ever"),
+        ("720h", "30d", ""),
+    ],
+)
+def test_evidence_that_is_erased_sooner_is_looser(before, after, words):
+    old, new = (
+        load_texts({"a.yaml": f"version: 1\n{f'retention: {{payloads: {kept}}}' if kept else ''}\n"})
+        for kept in (before, after)
+    )
+    assert difference(old, new) == words
 
 
 def test_policies_that_mean_the_same_do_not_differ():

@@ -248,6 +248,46 @@ def test_names_are_unique_and_the_default_stands_once_over_all_files():
     ]
 
 
+def test_how_long_payloads_are_kept_is_said_once_over_all_files():
+    kept = "retention: {payloads: 30d}\n" + one_rule()
+    assert load_texts({"a.yaml": kept}).retention == 30 * 86_400
+    assert load_texts({"a.yaml": one_rule()}).retention is None
+    other = kept.replace("a-rule", "b-rule")
+    assert [problem.what for problem in problems(kept, other)] == [
+        "a second retention; the first stands at a.yaml:1:12"
+    ]
+
+
+def test_a_policy_that_keeps_payloads_otherwise_is_another_and_one_that_says_nothing_is_as_it_was():
+    digests = [
+        load_texts({"a.yaml": f"{said}{one_rule()}"}).digest
+        for said in (
+            "",
+            "retention: {payloads: 30d}\n",
+            "retention: {payloads: 720h}\n",
+            "retention: {payloads: 7d}\n",
+        )
+    ]
+    assert digests[1] == digests[2] and len(set(digests)) == 3
+
+
+@pytest.mark.parametrize(
+    ("said", "what"),
+    [
+        ("{payloads: 59m}", "payloads are kept for less than an hour"),
+        ("{payloads: 0}", "payloads is"),
+        ("{payloads: 36501d}", "payloads is"),
+        ("{payloads: [1d]}", "payloads is"),
+        ("{}", "retention"),
+        ("30d", "retention is"),
+        ("{payload: 1d}", "unknown field 'payload' in retention"),
+    ],
+)
+def test_a_retention_that_is_none_is_a_mistake(said, what):
+    found = problems(f"retention: {said}\n{one_rule()}")
+    assert any(one.what.startswith(what) and one.where.startswith("a.yaml:1:") for one in found)
+
+
 @pytest.mark.parametrize(
     ("default", "expected"),
     [

@@ -35,6 +35,7 @@ def test_the_schema_is_one():
     [
         EXAMPLE,
         "version: 1\n",
+        "version: 1\nretention: {payloads: 30d}\n",
         "version: 1\ndefault: {read: allow, payment: deny, new_host: hold}\n",
         one_rule(
             match="{host: [a.example, '*.b.example'], port: 8443, scheme: http, method: [GET], path: /**}"
