@@ -195,7 +195,8 @@ class Recall:
             return ()
         before = found[1]
         lines = differs.differences(found[2], differs.facts(hold.action.request))
-        return (f"not the same as {before.id[:6]} ({before.state}):", *lines) if lines else ()
+        stands = "approved, not yet sent" if before.state is State.SPENDABLE else before.state
+        return (f"not the same as {before.id[:6]} ({stands}):", *lines) if lines else ()
 
 
 def _place(hold: Hold) -> Place:

@@ -155,6 +155,13 @@ async def connected(path: Path) -> AsyncIterator[Wire]:
     try:
         with kernel.address(path) as address:
             reader, writer = await asyncio.open_unix_connection(address, limit=LINE_LIMIT)
+    except PermissionError as error:
+        raise fail(
+            f"the gate at '{path}' does not let this account in",
+            error.strerror or str(error),
+            "whoever runs it names a group of yours: sluice up --review-group GROUP",
+            exit=Exit.UNREACHABLE,
+        ) from None
     except OSError as error:
         raise fail(
             f"no running gate could be reached at '{path}'",

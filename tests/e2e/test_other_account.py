@@ -161,6 +161,14 @@ def test_another_account_gets_nothing_through_it_not_even_root(home: Path, gate:
     assert "/free/1" not in ran(home, SLUICE, "ledger", "show", "--json")
 
 
+def test_an_account_that_is_not_let_in_is_told_who_can_change_that(home: Path, tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)  # another account's state folder
+    process = start(home, SLUICE, "holds", "--state", tmp_path)
+    _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 3
+    assert "does not let this account in" in err and "sluice up --review-group" in err
+
+
 TWO = f"""\
 version: 1
 default: {{read: allow, write: hold, new_host: allow}}
