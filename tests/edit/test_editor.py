@@ -172,7 +172,7 @@ _RUN = """
 import asyncio, os, signal, sys
 from pathlib import Path
 from proxy import editor
-signal.signal(signal.SIGINT, lambda *_: print("INTERRUPTED", flush=True))
+signal.signal(signal.SIGINT, lambda *_: os.write(1, b"INTERRUPTED\\n"))
 with editor.draft(Path(sys.argv[1]), "x\\n") as path:
     asyncio.run(editor.run([sys.argv[2]], path))
     print("EDITED", editor.read(path).strip(), flush=True)
