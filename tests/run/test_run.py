@@ -161,7 +161,7 @@ async def test_the_child_stays_in_the_process_group_of_the_pipeline(control: Soc
 COUNT = """
 import os, signal, sys, time
 got = []
-def tell(text):  # a signal may come while print is at work, which may not be called in it then
+def tell(text):  # not print, which may be at work when the signal comes
     os.write(1, text.encode() + b"\\n")
 def note(number, _):
     got.append(number)
