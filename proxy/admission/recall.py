@@ -132,7 +132,10 @@ class Recall:
         past = self._before(asked, request, verdict, "denied", "approved")
         if past is None or past.decision != "denied":
             return None  # what people said last is what counts
-        return Denial(past.again or past.hold, past.reason, past.reviewers)
+        reason = past.reason
+        if reason is None:  # the decision says it, or why the rule asked where there was none
+            reason = "" if past.why == verdict.why else past.why
+        return Denial(past.again or past.hold, reason, past.reviewers)
 
     def _before(self, asked: bytes, request: Request, verdict: Verdict, *decisions: str) -> Past | None:
         """

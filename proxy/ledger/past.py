@@ -30,7 +30,8 @@ class Past:
     """
     One hold that has ended: its decision, by whom and why, when (Unix seconds), and the outcome.
 
-    `reason` is what people gave as theirs for a denial, empty where they gave none.
+    `reason` is what people gave as theirs for a denial, empty where they gave none, and None where
+    their answer is not in the ledger: a denial is enforced also where the disk failed at it.
 
     `outcome` is the kind of the entry that says what happened upstream, empty where there is none;
     `status` is what was answered there. `again` is the hold that people answered, where that was
@@ -48,7 +49,7 @@ class Past:
     outcome: str = ""
     status: int | None = None
     again: str = ""
-    reason: str = ""
+    reason: str | None = None
 
     def about(self, digest: bytes) -> bool:
         """Whether it was about the request with this digest (32 bytes)."""
@@ -67,8 +68,7 @@ def recent(connection: sqlite3.Connection, now: float) -> tuple[Past, ...]:
         elif fields["kind"] == "decided":
             past = _past(connection, entry.seq, fields)
             if past is not None:
-                reason = reasons.get(past.again or hold, "") if past.decision == "denied" else ""
-                found[hold] = replace(past, reason=reason)
+                found[hold] = replace(past, reason=reasons.get(past.again or hold))
         elif hold in found:
             status = fields.get("status")
             answered = status if isinstance(status, int) else None

@@ -9,9 +9,9 @@ import pytest
 
 from proxy.admission.recall import Recall
 from proxy.decision import By, Happened, Outcome, Word
-from proxy.errors import SluiceError
+from proxy.errors import Problem, SluiceError
 from proxy.hold import GoneError, State
-from proxy.ledger import read
+from proxy.ledger import Draft, UnavailableError, read
 from proxy.ledger.past import recent
 from proxy.ledger.verify import verify
 
@@ -105,6 +105,38 @@ async def test_a_rule_that_says_why_in_other_words_since_gives_nobody_its_old_on
     decision = await (await attempt(h)).ends()
     assert (decision.word, decision.why) == (Word.DENIED, reason or "In other words.")
     assert decision.detail == reason
+
+
+@pytest.mark.parametrize("reason", ["", "too much"])
+async def test_a_denial_at_which_the_disk_failed_keeps_its_reason_over_a_restart(
+    hall: Any, reason: str
+) -> None:
+    """The answer itself may be lost then; the decision is written once the disk is well."""
+    h = await hall()
+    one = await attempt(h)
+    (hold,) = await pending(h, 1)
+    queue, h.ledger.queue = h.ledger.queue, failing(h.ledger.queue, "reviewed")
+    with pytest.raises(SluiceError, match="could not be written"):
+        await deny(h, hold, reason)
+    h.ledger.queue = queue
+    told = (await one.ends()).answer().body
+    assert not await h.entries("reviewed")
+    with read.reading(h.path) as connection:
+        h.admission.recall = Recall(time.time, recent(connection, time.time()))
+    assert (await (await attempt(h)).ends()).answer().body == told
+
+
+def failing(queue: Any, kind: str) -> Any:
+    """A ledger whose disk fails at entries of one kind."""
+
+    def asked(draft: Draft, *, patient: bool = False) -> Any:
+        if draft.kind == kind:
+            ticket = asyncio.get_running_loop().create_future()
+            ticket.set_exception(UnavailableError(Problem("the disk failed")))
+            return ticket
+        return queue(draft, patient=patient)
+
+    return asked
 
 
 async def test_an_approval_is_for_one_of_them_alone(hall: Any) -> None:
