@@ -37,7 +37,7 @@ from proxy.ledger.past import Past
 from proxy.people import present
 from proxy.policy import Policy
 from proxy.policy.verdict import Effect, Verdict
-from proxy.signing.statement import Proof
+from proxy.signing.statement import Proof, Statement
 
 _AGENT: Final = re.compile(r"uid:[!-~]{1,200}")
 LONGEST_EXTENSION: Final = 24 * 60 * 60
@@ -161,6 +161,8 @@ class Admission(Writing):
             reviewer, approves, reason, hold.digest if seen is None else seen, self.clock(), proof
         )
         hold.reviewed(review)  # raises here, before anything is written, where it does not count
+        if proof is not None:  # by the clock at which it is written: it may have been set since it was judged
+            Statement.parse(proof.statement.encode()).check_fresh(int(self.clock() * 1_000_000))
         try:
             ticket = self.ledger.queue(records.reviewed(hold, review), patient=True)
             # Nobody's answer may count that is not on disk, whether or not its reviewer still waits.

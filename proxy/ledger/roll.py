@@ -112,12 +112,7 @@ class Roll:
             raise ProofError("act", f"what was signed is to {statement.act}, not to {act}")
         if statement.about != about:
             raise ProofError("about", f"what was signed is for {_difference(statement.about, about)}")
-        if not -FRESH <= at - statement.moment <= early:
-            raise ProofError(
-                "stale",
-                f"the statement is of {statement.time}: it counts for five minutes",
-                fix="sign again; if the clocks differ, set them",
-            )
+        statement.check_fresh(at, early)
         who = self._signer(statement, key)
         if statement.moment <= self._spent.get(_subject(statement), -1):
             raise ProofError("spent", "this statement, or a later one, has counted already", fix="sign again")

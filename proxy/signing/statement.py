@@ -68,6 +68,15 @@ class Statement:
         """Its time in microseconds."""
         return moment(self.time) or 0
 
+    def check_fresh(self, at: int, early: int = FRESH) -> None:
+        """ProofError unless it may count at this time (microseconds): it is at most so much older."""
+        if not -FRESH <= at - self.moment <= early:
+            raise ProofError(
+                "stale",
+                f"the statement is of {self.time}: it counts for five minutes",
+                fix="sign again; if the clocks differ, set them",
+            )
+
     @classmethod
     def parse(cls, data: bytes) -> Statement:
         """A statement from its bytes; ProofError unless they are exactly one."""

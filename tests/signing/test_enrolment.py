@@ -224,6 +224,16 @@ async def test_a_statement_of_yesterday_or_tomorrow_does_not_count(book: Office,
         await refused(book.desk(ADA, ada, "ada").review(book.hold.id, approves=True), "five minutes")
 
 
+async def test_a_clock_that_is_set_between_judging_and_writing_breaks_no_ledger(
+    book: Office, ada: Key, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer counts by the clock of its entry: else whoever verifies it would find it stale."""
+    await book.asked()
+    monkeypatch.setattr(book.board.admission, "clock", lambda: time.time() + 40 * 86_400)
+    await refused(book.desk(ADA, ada, "ada").review(book.hold.id, approves=True), "five minutes")
+    assert not book.hold.reviews
+
+
 async def test_a_statement_for_another_ledger_does_not_count(book: Office, ada: Key, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     async with office(tmp_path / "other") as other:
