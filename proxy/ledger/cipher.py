@@ -22,6 +22,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from proxy.errors import SluiceError, fail
+from proxy.ledger.files import sync_folder
 from proxy.ledger.read import entries
 from proxy.ledger.seal import origin
 
@@ -103,7 +104,7 @@ def make_cipher(connection: sqlite3.Connection, file: Path) -> Cipher:
             made.write(os.urandom(_BYTES))
             made.flush()
             os.fsync(made.fileno())
-        _sync(file.parent)  # before anything that only this key opens
+        sync_folder(file.parent)  # before anything that only this key opens
     except FileExistsError:
         pass
     except OSError as error:
@@ -138,13 +139,5 @@ def _found(file: Path) -> tuple[os.stat_result, bytes]:
     descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         return os.fstat(descriptor), os.read(descriptor, _BYTES + 1)
-    finally:
-        os.close(descriptor)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
     finally:
         os.close(descriptor)

@@ -239,7 +239,12 @@ def make(path: Path, genesis: tuple[int, bytes, bytes], head: tuple[bytes, bytes
         connection.close()
     _sync(new, os.O_RDWR)
     new.rename(path)
-    _sync(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on disk."""
+    _sync(folder, os.O_RDONLY | os.O_DIRECTORY)
 
 
 def _sync(path: Path, flags: int) -> None:

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from proxy.errors import fail
+from proxy.ledger.files import sync_folder
 from proxy.merkle import Tree
 from proxy.note import Checkpoint, Key, NoteError, Signer, open_note
 
@@ -101,11 +102,7 @@ def make_key(path: Path) -> Ed25519PrivateKey:
 def put_in_place(new: Path, path: Path) -> None:
     """Let a key have the name of the one that it follows, which is gone then."""
     new.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(path.parent)
 
 
 def read_key(path: Path) -> Ed25519PrivateKey:

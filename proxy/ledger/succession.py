@@ -7,7 +7,6 @@ silently would make the loss look as if nothing had been there.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +18,7 @@ from proxy.chain import Findings, cut
 from proxy.errors import Exit, SluiceError, fail
 from proxy.ledger import Fields
 from proxy.ledger.anchors import Place, Roots, Shelf, judge, shelves, signed_elsewhere
-from proxy.ledger.files import Lock, beside
+from proxy.ledger.files import Lock, beside, sync_folder
 from proxy.ledger.opening import ROOTED, first_fields, key_line, make_ledger, named_key
 from proxy.ledger.read import BROKEN, hashes, head, reading
 from proxy.ledger.removal import pruned_in
@@ -187,18 +186,10 @@ def _put_away(path: Path, stamp: str) -> Path | None:
             old.rename(new)
             found = True
     beside(path, "-shm").unlink(missing_ok=True)
-    _sync(path.parent)
+    sync_folder(path.parent)
     if away.exists():
         away.chmod(0o400)
     return away if found else None
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _lineage(before: dict[str, object], places: Sequence[Place], private: Ed25519PrivateKey) -> list[str]:
