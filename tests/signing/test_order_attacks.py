@@ -12,7 +12,6 @@ import pytest
 
 from proxy.ledger.retention import erase_in
 from proxy.ledger.reviews import _Order
-from proxy.ledger.seal import KEY
 from proxy.ledger.verify import verify
 
 from .desks import ADA, BOB, Office, enrol, office
@@ -64,16 +63,6 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     asyncio.run(write())
     return folder
-
-
-@pytest.fixture
-def ledger(kept: Path, tmp_path: Path) -> Path:
-    """A copy that a test may do anything to."""
-    tmp_path.chmod(0o700)
-    for name in ("ledger.db", KEY):
-        (tmp_path / name).write_bytes((kept / name).read_bytes())
-        (tmp_path / name).chmod(0o600)
-    return tmp_path / "ledger.db"
 
 
 def test_orders_that_were_carried_out_verify_also_those_of_one_moment(ledger: Path) -> None:

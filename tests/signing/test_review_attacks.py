@@ -77,16 +77,6 @@ def kept(tmp_path_factory: pytest.TempPathFactory, ada: Key) -> Path:
     return folder
 
 
-@pytest.fixture
-def ledger(kept: Path, tmp_path: Path) -> Path:
-    """A copy that a test may do anything to."""
-    tmp_path.chmod(0o700)
-    for name in ("ledger.db", KEY):
-        (tmp_path / name).write_bytes((kept / name).read_bytes())
-        (tmp_path / name).chmod(0o600)
-    return tmp_path / "ledger.db"
-
-
 def bodies(ledger: Path) -> Entries:
     with sqlite3.connect(ledger) as connection:
         return [json.loads(body) for (body,) in connection.execute("SELECT body FROM entry ORDER BY seq")]
